@@ -1,0 +1,34 @@
+"""tinygraph: an autodiff engine on NumPy that you can read in an afternoon.
+
+Write the forward pass with NumPy; `loss.backprop()` and the transforms of functions derive the rest. See docs/tour.md.
+"""
+
+from . import ops
+from .calculus import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
+from .detect import detect_changes, detect_nan
+from .node import Node, Parameter, State, constant
+from .op import Elementwise, Op, Primitive
+from .tape import Tape, backprop
+
+__version__ = "0.1.0"
+__all__ = [
+    "Elementwise",
+    "Node",
+    "Op",
+    "Parameter",
+    "Primitive",
+    "State",
+    "Tape",
+    "backprop",
+    "constant",
+    "detect_changes",
+    "detect_nan",
+    "grad",
+    "hessian",
+    "hvp",
+    "jacobian",
+    "jvp",
+    "ops",
+    "value_and_grad",
+    "vjp",
+]

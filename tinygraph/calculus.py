@@ -1,0 +1,180 @@
+"""Calculus: derivatives of functions of arrays.
+
+Each transform takes a function and returns one. It calls the function on fresh nodes, reads the tape of what comes back
+and sweeps it; given arrays, it returns arrays. Given nodes, or a function that uses nodes from outside, it returns
+nodes, so that transforms nest to any order. A fresh node for every call is what keeps the levels of a nest apart.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .node import Node, Value, describe
+from .tape import Tape, as_value
+
+Function = Callable[..., Any]
+
+
+def value_and_grad(f: Function, argnums: int | Sequence[int] = 0) -> Function:
+    """The function that returns f's value and its gradient by the arguments `argnums`, at the cost of one sweep.
+
+    f must return one number. The gradient has the shape and dtype of its argument (a float for a float), and is a tuple
+    if `argnums` is a sequence. TypeError for integer or boolean arguments, ValueError if f returns an array.
+
+    >>> import tinygraph as tg
+    >>> tg.value_and_grad(lambda x: x * x)(3.0)
+    (9.0, 6.0)
+    """
+    def value_and_grad_f(*args: Any, **options: Any) -> tuple[Any, Any]:
+        record = _Record("grad", f, args, options, argnums)
+        if np.size(record.value) != 1:
+            raise ValueError(f"grad needs a function that returns one number, got shape {np.shape(record.value)}: "
+                             "use jacobian, or vjp")
+        return record.value, record.pack(record.gradients())
+
+    return value_and_grad_f
+
+
+def grad(f: Function, argnums: int | Sequence[int] = 0) -> Function:
+    """The function that returns the gradient of f; see `value_and_grad`.
+
+    >>> import numpy as np, tinygraph as tg
+    >>> tg.grad(tg.grad(np.sin))(np.pi / 2)
+    -1.0
+    """
+    both = value_and_grad(f, argnums)
+    return lambda *args, **options: both(*args, **options)[1]
+
+
+def vjp(f: Function, *primals: Any) -> tuple[Any, Function]:
+    """f(*primals), and the function that takes a cotangent of that shape to one gradient per primal (a tuple)."""
+    record = _Record("vjp", f, primals, {}, range(len(primals)))
+    return record.value, lambda cotangent: tuple(record.gradients(cotangent))
+
+
+def jvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+    """f(*primals), and its derivative along `tangents` (forward mode, by transposing the reverse sweep).
+
+    The reverse sweep is linear in the cotangent it starts from; its own transpose takes a tangent forward.
+    """
+    if len(primals) != len(tangents):
+        raise ValueError(f"jvp: {len(primals)} primals but {len(tangents)} tangents")
+    for i, (x, v) in enumerate(zip(primals, tangents, strict=True)):
+        if np.shape(x) != np.shape(v):
+            raise ValueError(f"jvp: tangent {i} has shape {np.shape(v)}, its primal {np.shape(x)}")
+    record = _Record("jvp", f, primals, {}, range(len(primals)))
+    cotangent = Value(np.ones(record.output.shape, record.output.dtype), needs_grad=True)
+    grads = record.tape.backprop(record.variables, cotangent, traced=True)
+    along = functools.reduce(operator.add, (np.sum(g * v) for g, v in zip(grads, tangents, strict=True)))
+    traced = record.traced or any(isinstance(v, Node) for v in tangents)
+    cotangent.needs_grad = False
+    (tangent,) = Tape(along, until=[cotangent]).backprop([cotangent], traced=traced)
+    return record.value, tangent if traced else plain(tangent, type(record.value))
+
+
+def jacobian(f: Function, argnums: int | Sequence[int] = 0) -> Function:
+    """The function that returns the derivatives of every entry of f by every entry of an argument.
+
+    The result has the shape of f's value followed by that of the argument; a tuple of them if `argnums` is a sequence.
+    """
+    def jacobian_f(*args: Any, **options: Any) -> Any:
+        record = _Record("jacobian", f, args, options, argnums)
+        shape = np.shape(record.value)
+        units = np.eye(record.output.size, dtype=record.output.dtype).reshape(-1, *shape)
+        rows = [record.gradients(unit) for unit in units]
+        columns = zip(*rows, strict=True) if rows else [()] * len(record.arguments)
+        return record.pack([_joined(column, shape, np.shape(x))
+                            for column, x in zip(columns, record.arguments, strict=True)])
+
+    return jacobian_f
+
+
+def hessian(f: Function, argnums: int = 0) -> Function:
+    """The function that returns the second derivatives of f: the shape of f's value, then twice the argument's."""
+    return jacobian(jacobian(f, argnums), argnums)
+
+
+def hvp(f: Function) -> Function:
+    """The function (x, v, *args) -> H v, the Hessian of x -> f(x, *args) times v, without the Hessian.
+
+    v has the shape of x. The order of arguments is that of `hessp` in scipy.optimize.minimize.
+    """
+    def hvp_f(x: Any, v: Any, *args: Any) -> Any:
+        if np.shape(v) != np.shape(x):
+            raise ValueError(f"hvp: the vector has shape {np.shape(v)}, the point {np.shape(x)}")
+        return grad(lambda x: np.sum(grad(f)(x, *args) * v))(x)
+
+    return hvp_f
+
+
+class _Record:
+    """One call of a function on fresh nodes: its value, and the way back from it.
+
+    `traced` says whether results must be nodes: an argument was one, or the function used one from outside that wants
+    a gradient itself.
+    """
+
+    def __init__(self, name: str, f: Function, args: Sequence[Any], options: dict[str, Any],
+                 argnums: int | Sequence[int]) -> None:
+        self.single = isinstance(argnums, int)
+        indices = [argnums] if isinstance(argnums, int) else list(argnums)
+        given = list(args)
+        for i in indices:
+            if not -len(args) <= i < len(args):
+                raise TypeError(f"{name}: argnums={i}, but the function was called with {len(args)} arguments")
+            given[i] = _variable(name, i, args[i])
+        self.arguments = [args[i] for i in indices]
+        self.variables: list[Value] = [given[i] for i in indices]
+        result = f(*given, **options)
+        if not isinstance(result, Node):
+            result = Value(result)
+        if result.dtype.kind not in "fc":
+            raise TypeError(f"{name}: the function returned {describe(result)}; only floats have a derivative")
+        self.output = as_value(result)
+        self.tape = Tape(self.output, until=self.variables)
+        known = set(self.variables)
+        self.traced = (any(isinstance(x, Node) for x in self.arguments)
+                       or any(leaf not in known for leaf in self.tape.leaves))
+        if self.traced:  # the results are somebody's graph: for whoever reads it, these variables are constants
+            for variable in self.variables:
+                variable.needs_grad = variable.needs_grad and bool(variable.inputs)
+        kind = float if all(type(x) is float for x in self.arguments) else np.ndarray
+        self.value = self.output if self.traced else plain(self.output._value, kind)
+
+    def gradients(self, cotangent: Any = None) -> list[Any]:
+        """The gradient by each argument: a node if traced, otherwise an array, or a float for a float."""
+        traced = self.traced or isinstance(cotangent, Node)
+        grads = self.tape.backprop(self.variables, cotangent, traced=traced)
+        return grads if traced else [plain(g, type(x)) for g, x in zip(grads, self.arguments, strict=True)]
+
+    def pack(self, results: list[Any]) -> Any:
+        return results[0] if self.single else tuple(results)
+
+
+def plain(value: Any, kind: type) -> Any:
+    """A value for the caller to keep: a float if such came in, otherwise an array that is the caller's own."""
+    if kind is float and not np.ndim(value):
+        return value.item()
+    return value if value.flags.writeable and value.base is None else np.array(value)
+
+
+def _variable(name: str, i: int, x: Any) -> Value:
+    """A fresh node for argument number i."""
+    if not isinstance(x, Node | np.ndarray | np.generic | float | complex | int):
+        raise TypeError(f"{name}: argument {i} must be a number or an array, got {type(x).__name__}")
+    variable: Value = np.copy(x) if isinstance(x, Node) else Value(x, needs_grad=True)  # type: ignore[assignment]
+    if variable.dtype.kind not in "fc":
+        raise TypeError(f"{name}: argument {i} ({describe(variable)}) has no derivative: give floats")
+    return variable
+
+
+def _joined(rows: Sequence[Any], shape: tuple[int, ...], tail: tuple[int, ...]) -> Any:
+    """One array from the rows of a Jacobian."""
+    if not rows:
+        return np.zeros((*shape, *tail))
+    return np.reshape(np.stack(rows), (*shape, *tail)) if shape or tail else rows[0]

@@ -1,0 +1,399 @@
+"""Nodes: what may stand in an expression, and how NumPy meets it.
+
+A `Node` is anything that ops accept and that remembers where it came from. A `Value` is a node whose number never
+changes: a constant, a variable, one version of a state, or (in `op.py`) the result of an op. A `State` is a name for
+something that does change: in an expression it stands for its current `Version`, so a graph keeps the values that were
+used however often the state is assigned afterwards; a `Parameter` is a state that wants a gradient.
+
+Here are the operators, the ndarray attributes, the two NumPy protocols and the refusals. This module knows no op: ops
+enter `TWINS`, the table from a NumPy function to its counterpart on nodes, when they are defined.
+"""
+
+from __future__ import annotations
+
+import dis
+import itertools
+import operator
+import sys
+import weakref
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from types import FrameType
+from typing import Any, NoReturn, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+# From a NumPy function (or operator.getitem) to what does its work on nodes, called with NumPy's own arguments.
+TWINS: dict[Callable[..., Any], Callable[..., Any]] = {}
+
+
+class Watcher(Protocol):
+    """What `detect_nan` and its like do while they are active (see `detect.py`)."""
+
+    def built(self, node: Any) -> None:
+        """Called with every op, right after its forward."""
+
+    def swept(self, node: Any, source: Any, grad: Any) -> None:
+        """Called with every gradient that the rule of the op `source` sent to its input `node`."""
+
+    def sweeping(self, nodes: list[Any]) -> None:
+        """Called with the nodes of a tape before backprop walks it."""
+
+
+WATCHER: ContextVar[Watcher | None] = ContextVar("tinygraph_watcher", default=None)
+
+_STORE_SUBSCR = dis.opmap["STORE_SUBSCR"]
+
+# Serial numbers: a node's is larger than those of its inputs, so sorting by it is a topological sort.
+next_serial = itertools.count().__next__
+
+
+def _binary(function: Callable[..., Any]) -> Callable[[Node, Any], Node]:
+    return lambda self, other: TWINS[function](self, other)
+
+
+def _reflected(function: Callable[..., Any]) -> Callable[[Node, Any], Node]:
+    return lambda self, other: TWINS[function](other, self)
+
+
+class Node:
+    """Anything with a value that ops accept and backprop can reach. Behaves as an ndarray in expressions."""
+
+    __slots__ = ()
+
+    _value: Any
+    inputs: tuple[Any, ...]
+    needs_grad: bool
+    differentiable = True
+
+    # ------------------------------------------------------------------------------------------ the value and its type
+
+    @property
+    def value(self) -> np.ndarray:
+        """The value: a read-only ndarray."""
+        view = np.asarray(self._value).view()
+        view.flags.writeable = False
+        return view
+
+    @property
+    def grad(self) -> Any:
+        """Only a `Parameter` holds a gradient."""
+        raise AttributeError(f"{describe(self)} holds no .grad: only a Parameter does; "
+                             "ask tg.backprop(loss, wrt=[node]) for the gradient of any other node")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return np.shape(self._value)
+
+    @property
+    def ndim(self) -> int:
+        return np.ndim(self._value)
+
+    @property
+    def size(self) -> int:
+        return int(np.size(self._value))
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self._value.dtype  # type: ignore[no-any-return]
+
+    def item(self) -> Any:
+        """The value as a Python number; the node must have one element."""
+        return self.value.item()
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError(f"len() of {describe(self)}, which has no axis")
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[Node]:
+        return (self[i] for i in range(len(self)))
+
+    def __bool__(self) -> bool:
+        self._refuse_store(sys._getframe(1))
+        return bool(self.value)
+
+    def __float__(self) -> float:
+        self._refuse_store(sys._getframe(1))
+        return float(self.item())
+
+    def __int__(self) -> int:
+        self._refuse_store(sys._getframe(1))
+        return int(self.item())
+
+    def __complex__(self) -> complex:
+        self._refuse_store(sys._getframe(1))
+        return complex(self.item())
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec else str(self)
+
+    def __repr__(self) -> str:
+        numbers = np.array2string(self.value, precision=4, threshold=6, edgeitems=2, separator=", ")
+        if self.ndim > 1:
+            numbers = "\n" + numbers
+        return f"<{describe(self)} {numbers}>"
+
+    # ------------------------------------------------------------------------------------------------------- operators
+
+    __hash__ = object.__hash__
+
+    __add__, __radd__ = _binary(np.add), _reflected(np.add)
+    __sub__, __rsub__ = _binary(np.subtract), _reflected(np.subtract)
+    __mul__, __rmul__ = _binary(np.multiply), _reflected(np.multiply)
+    __truediv__, __rtruediv__ = _binary(np.divide), _reflected(np.divide)
+    __pow__, __rpow__ = _binary(np.power), _reflected(np.power)
+    __matmul__, __rmatmul__ = _binary(np.matmul), _reflected(np.matmul)
+    __and__, __rand__ = _binary(np.logical_and), _reflected(np.logical_and)
+    __or__, __ror__ = _binary(np.logical_or), _reflected(np.logical_or)
+    __lt__, __le__ = _binary(np.less), _binary(np.less_equal)
+    __gt__, __ge__ = _binary(np.greater), _binary(np.greater_equal)
+    __eq__, __ne__ = _binary(np.equal), _binary(np.not_equal)  # type: ignore[assignment]
+
+    def __neg__(self) -> Node:
+        return TWINS[np.negative](self)
+
+    def __pos__(self) -> Node:
+        return self
+
+    def __abs__(self) -> Node:
+        return TWINS[np.absolute](self)
+
+    def __invert__(self) -> Node:
+        return TWINS[np.logical_not](self)
+
+    def __getitem__(self, index: Any) -> Node:
+        return TWINS[operator.getitem](self, index)
+
+    # ------------------------------------------------------------------------------------- ndarray attributes, methods
+
+    @property
+    def T(self) -> Node:
+        return TWINS[np.transpose](self)
+
+    @property
+    def mT(self) -> Node:
+        return TWINS[np.swapaxes](self, -1, -2)
+
+    def transpose(self, *axes: Any) -> Node:
+        if len(axes) == 1 and not isinstance(axes[0], int):
+            axes = axes[0]
+        return TWINS[np.transpose](self, axes or None)
+
+    def swapaxes(self, axis1: int, axis2: int) -> Node:
+        return TWINS[np.swapaxes](self, axis1, axis2)
+
+    def reshape(self, *shape: Any) -> Node:
+        return TWINS[np.reshape](self, shape[0] if len(shape) == 1 else shape)
+
+    def ravel(self) -> Node:
+        return TWINS[np.reshape](self, -1)
+
+    flatten = ravel
+
+    def squeeze(self, axis: Any = None) -> Node:
+        return TWINS[np.squeeze](self, axis)
+
+    def sum(self, axis: Any = None, *, keepdims: bool = False) -> Node:
+        return TWINS[np.sum](self, axis=axis, keepdims=keepdims)
+
+    def mean(self, axis: Any = None, *, keepdims: bool = False) -> Node:
+        return TWINS[np.mean](self, axis=axis, keepdims=keepdims)
+
+    def max(self, axis: Any = None, *, keepdims: bool = False) -> Node:
+        return TWINS[np.max](self, axis=axis, keepdims=keepdims)
+
+    def min(self, axis: Any = None, *, keepdims: bool = False) -> Node:
+        return TWINS[np.min](self, axis=axis, keepdims=keepdims)
+
+    def astype(self, dtype: npt.DTypeLike) -> Node:
+        return TWINS[np.ndarray.astype](self, dtype)
+
+    def dot(self, other: Any) -> Node:
+        return TWINS[np.dot](self, other)
+
+    def argmax(self, axis: Any = None) -> Any:
+        """Where the largest value is: a plain answer, as from NumPy."""
+        return self.value.argmax(axis)
+
+    def argmin(self, axis: Any = None) -> Any:
+        """Where the smallest value is: a plain answer, as from NumPy."""
+        return self.value.argmin(axis)
+
+    # ------------------------------------------------------------------------------------------------- NumPy protocols
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        if "out" in options:
+            raise TypeError(f"np.{ufunc.__name__} cannot write a node into an array (out=, or `array += node`): "
+                            "write `array = array + node`, which makes a new node")
+        name = f"np.{ufunc.__name__}" + ("" if method == "__call__" else f".{method}")
+        if method != "__call__" or ufunc not in TWINS:
+            raise _not_covered(name)
+        if options:
+            raise NotImplementedError(f"{name} on nodes takes no {', '.join(options)}=")
+        return TWINS[ufunc](*inputs)
+
+    def __array_function__(self, function: Callable[..., Any], types: Any, args: Any, kwargs: Any) -> Any:
+        if function not in TWINS:
+            raise _not_covered(f"{function.__module__}.{function.__name__}".replace("numpy", "np", 1))
+        return TWINS[function](*args, **kwargs)
+
+    # -------------------------------------------------------------------------------------------------------- refusals
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> NoReturn:
+        raise TypeError(f"{describe(self)} does not turn into an array by itself: write node.value for its array "
+                        "(no gradient will flow), or build with np.stack, np.concatenate or np.where to keep the graph")
+
+    def _refuse_store(self, caller: FrameType) -> None:
+        """`array[i] = node` asks for a float without a word; the instruction that the caller is at tells it apart."""
+        if caller.f_code.co_code[caller.f_lasti] == _STORE_SUBSCR:
+            self.__array__()
+
+    def __setitem__(self, index: Any, value: Any) -> NoReturn:
+        raise TypeError(f"{describe(self)} cannot be written into: a node's value never changes; "
+                        "write np.where(mask, new, node), which makes a new node")
+
+    def backward(self, *args: Any, **options: Any) -> Any:
+        """Refused: `backward` is the rule of one op; the sweep over all of them is `backprop`."""
+        raise TypeError("backward is the rule of a single op; write loss.backprop() for the sweep over the whole graph")
+
+    def backprop(self, grad: Any = None, *, accumulate: bool = False) -> None:
+        """Set `p.grad` of every `Parameter` p that this node depends on to the derivative of this node by p.
+
+        grad: what to multiply by (the shape of this node); may be left out for a node of one element.
+        accumulate: add to the gradients that are there instead of replacing them.
+        """
+        TWINS[Node.backprop](self, grad, accumulate)
+
+
+class Value(Node):
+    """A node whose value never changes. Made by `constant`, by the transforms of `calculus`, and by every op."""
+
+    __slots__ = ("_value", "inputs", "needs_grad", "serial")
+
+    def __init__(self, value: Any, needs_grad: bool = False) -> None:
+        self._value = plain_array(value)
+        self.inputs = ()
+        self.needs_grad = needs_grad
+        self.serial = next_serial()
+
+
+class Version(Value):
+    """The value that a state had when an op used it."""
+
+    __slots__ = ("state",)
+
+    def __init__(self, state: State, value: np.ndarray, needs_grad: bool) -> None:
+        super().__init__(value, needs_grad)
+        self.state = weakref.ref(state)  # weak: the state holds its version, and edges point one way only
+
+
+class State(Node):
+    """What outlives a call and changes between calls: counters, moments, rates. Copies the array that it is given.
+
+    In an expression it stands for its current value; assigning to `.value` (same shape and dtype) leaves earlier
+    graphs as they were. `name` is what the engine calls it in errors, tapes and drawings.
+    """
+
+    __slots__ = ("__weakref__", "_version", "name")
+
+    def __init__(self, array: Any, name: str | None = None) -> None:
+        self.name = name
+        self.assign(np.array(plain_array(array)))
+
+    def current(self) -> Version:
+        """The node that stands for this state in an expression written now."""
+        return self._version
+
+    def assign(self, array: np.ndarray) -> None:
+        """Make `array` the value without a copy: for arrays that nobody else holds."""
+        self._version = Version(self, array, isinstance(self, Parameter))
+
+    @property
+    def value(self) -> np.ndarray:
+        """The current value: a read-only ndarray. Assign to it to change the state; the array is copied."""
+        return super().value
+
+    @value.setter
+    def value(self, array: Any) -> None:
+        array = plain_array(array)
+        if array.shape != self.shape:
+            raise ValueError(f"{describe(self)} cannot take a value of shape {array.shape}")
+        if not np.can_cast(array.dtype, self.dtype, "same_kind"):
+            raise TypeError(f"{describe(self)} cannot take a value of dtype {array.dtype}")
+        self.assign(np.array(array, dtype=self.dtype))
+
+    @property
+    def _value(self) -> np.ndarray:  # type: ignore[override]
+        return self.current()._value  # type: ignore[no-any-return]
+
+    inputs = ()
+    needs_grad = False
+
+    def __reduce__(self) -> Any:  # a copy is a new state with a copy of the value
+        return type(self), (self._value, self.name)
+
+
+class Parameter(State):
+    """A state that wants a gradient: `loss.backprop()` sets `.grad`, an array like `.value` (None before).
+
+    array: floats (TypeError for integers or booleans, which have no gradient); it is copied.
+    """
+
+    __slots__ = ("_grad",)
+
+    needs_grad = True
+
+    def __init__(self, array: Any, name: str | None = None) -> None:
+        super().__init__(array, name)
+        if self.dtype.kind not in "fc":
+            raise TypeError(f"{describe(self)} cannot have a gradient: give floats, for example array.astype(float)")
+        self._grad: np.ndarray | None = None
+
+    @property
+    def grad(self) -> np.ndarray | None:
+        """The gradient that the last `backprop` left, an array of this parameter's own, or None."""
+        return self._grad
+
+    @grad.setter
+    def grad(self, grad: Any) -> None:
+        if grad is not None:
+            grad = np.array(plain_array(grad), dtype=self.dtype)
+            if grad.shape != self.shape:
+                raise ValueError(f"{describe(self)} cannot take a gradient of shape {grad.shape}")
+        self._grad = grad
+
+
+def constant(array: Any) -> Value:
+    """A node without gradient that holds `array` (a number, an array, or nested lists of numbers)."""
+    return Value(array)
+
+
+def plain_array(value: Any) -> np.ndarray:
+    """`value` as an ndarray of numbers; a node or anything that is no number is refused with one sentence."""
+    if isinstance(value, Node):
+        raise TypeError(f"{describe(value)} is a node already; write node.value where an array is wanted")
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError("masked arrays are not covered: the mask would be lost; write np.where(mask, 0., array)")
+    array = np.asarray(value)
+    if array.dtype.kind not in "biufc":
+        raise TypeError(f"expected numbers, got {type(value).__name__} of dtype {array.dtype}")
+    return array
+
+
+def describe(node: Node) -> str:
+    """What error messages and `repr` call a node: its kind or name, shape and dtype."""
+    if isinstance(node, Version) and (state := node.state()) is not None:
+        node = state
+    kind = type(node).__name__
+    if type(node) is Value:
+        kind = "variable" if node.needs_grad else "constant"
+    if isinstance(node, State) and node.name:
+        kind = f"{kind} {node.name}"
+    return f"{kind} {node.shape} {node.dtype}"
+
+
+def _not_covered(name: str) -> NotImplementedError:
+    return NotImplementedError(f"{name} has no counterpart on nodes: write it with functions that have one, "
+                               "define a tg.Op, or use node.value if no gradient is needed")

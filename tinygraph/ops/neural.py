@@ -1,0 +1,69 @@
+"""The ops of the documents' network that are more than one NumPy function: fused, each with a rule derived by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..op import Op
+from .selection import Keep
+from .shaping import StopGradient
+
+
+class AddBias(Op):
+    """Y = Z + b, the bias repeated for every sample;   dZ = dY,   db = sum of dY over the samples
+
+    Z (m, n) with samples in columns takes b (m, 1); Z (n, m) with samples along the first axis takes b (m,).
+    """
+    broadcasts = True
+
+    def forward(self, Z: Any, b: Any) -> Any:
+        Y = Z + b
+        if Y.shape != Z.shape:
+            raise ValueError(f"a bias of shape {np.shape(b)} does not fit values of shape {Z.shape}")
+        return Y
+
+    def backward(self, dY: Any, Y: Any, Z: Any, b: Any) -> Any:
+        return dY, dY
+
+
+class ReLU(Op):
+    """y = max(0, x);   dx = dy where x > 0, and 0 elsewhere, at 0 too"""
+    selecting = True
+
+    def forward(self, x: Any) -> Any:
+        return np.maximum(x, 0)
+
+    def expand(self, x: Any) -> Any:  # a function of x alone: np.maximum would call 0 a tie
+        return np.where(x <= 0, 0, x)
+
+    def backward(self, grad: Any, y: Any, x: Any) -> Any:
+        return Keep.apply(grad, y > 0)
+
+
+class LogSoftmaxNLL(Op):
+    """L = mean of -z_k + log Σ exp z_j over the n samples, k the label;   dZ = (softmax(Z) - T) / n
+
+    Z: logits; `axis` is the axis of the classes (-1 unless said; the documents' columns are axis=0).
+    t: integer labels, of the shape of Z without that axis. T is 1 at each sample's label and 0 elsewhere.
+    The largest logit is subtracted first (log-sum-exp), so no exponential overflows.
+    """
+
+    def forward(self, Z: Any, t: Any, *, axis: int = -1) -> Any:
+        if t.dtype.kind not in "iu":
+            raise TypeError(f"labels must be integers, got {t.dtype}")
+        if t.shape != Z.shape[:axis % Z.ndim] + Z.shape[axis % Z.ndim + 1:] or not t.size:
+            raise ValueError(f"{Z.shape} logits with classes along axis {axis} do not fit labels of shape {t.shape}")
+        classes = np.arange(Z.shape[axis]).reshape((-1,) + (1,) * (-axis - 1 if axis < 0 else Z.ndim - 1 - axis))
+        T = np.expand_dims(t, axis) == classes
+        Z = Z - StopGradient.apply(Z.max(axis=axis, keepdims=True))
+        z = Z[T]
+        if z.shape != (t.size,):
+            raise ValueError(f"labels must lie in [0, {Z.shape[axis]}), got {t.min().item()} to {t.max().item()}")
+        E = np.exp(Z)
+        S = E.sum(axis=axis, keepdims=True)
+        return (np.log(S) / t.size).sum() - (z / t.size).sum(), T, E, S
+
+    def backward(self, dL: Any, L: Any, Z: Any, t: Any, T: Any, E: Any, S: Any, *, axis: int = -1) -> Any:
+        return (E / S - T) * (dL / t.size), None

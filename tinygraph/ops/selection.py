@@ -1,0 +1,119 @@
+"""Selection: ops that take some entries and leave others, by a mask or by an index.
+
+Below them a branch that was not taken contributes nothing (see `tape`). The adjoint of taking entries out is adding
+them back where they came from: `ScatterAdd`, in which repeated indices add up.
+"""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import numpy as np
+
+from ..node import TWINS, Node
+from ..op import Elementwise, Primitive
+
+_BITS = {"e": np.uint16, "f": np.uint32, "d": np.uint64}
+
+
+class Keep(Elementwise):
+    """y = x where the mask holds, 0 elsewhere, also for infinite and NaN entries;   dx = dy where the mask holds
+
+    As np.where(mask, x, 0), but without its branch for each entry: the bits of a float times 1 or 0 are the float or 0.
+    """
+    selecting = True
+
+    def forward(self, x: Any, mask: Any) -> Any:
+        if (x.__class__ is mask.__class__ is np.ndarray and x.dtype.char in _BITS and mask.dtype == bool
+                and x.shape == mask.shape and x.flags.c_contiguous and mask.flags.c_contiguous):
+            return np.multiply(x.view(_BITS[x.dtype.char]), mask).view(x.dtype)
+        return np.where(mask, x, 0)
+
+    def backward(self, grad: Any, y: Any, x: Any, mask: Any) -> Any:
+        return Keep.apply(grad, mask), None
+
+
+class Where(Elementwise):
+    """y = a where the condition holds, b elsewhere;   each gets dy where it was taken, and 0 elsewhere"""
+    selecting = True
+
+    def forward(self, condition: Any, a: Any, b: Any) -> Any:
+        return np.where(condition, a, b)
+
+    def backward(self, grad: Any, y: Any, condition: Any, a: Any, b: Any) -> Any:
+        return (None, lambda: Keep.apply(grad, condition),
+                lambda: Keep.apply(grad, np.logical_not(condition)))
+
+
+TWINS[np.where] = Where
+
+
+class Index(Primitive):
+    """y = x[index];   dx is dy added into zeros at the index
+
+    The arrays of the index are inputs; its structure (slices, integers, None, ...) is an option in which `ARRAY` marks
+    their places. Write `node[index]`.
+    """
+    selecting = True
+    adds_in_place = True
+
+    def forward(self, x: Any, *arrays: Any, index: Any) -> Any:
+        y = x[_assembled(index, arrays)]
+        return y if y.base is None else y.copy() if y.size * 8 < x.size else y
+
+    def backward(self, grad: Any, y: Any, x: Any, *arrays: Any, index: Any) -> Any:
+        return ScatterAdd.apply(grad, *arrays, shape=x.shape, index=index), *[None] * len(arrays)
+
+    def add_to(self, total: np.ndarray, grad: Any) -> None:
+        """Add this op's gradient into the gradient of its input, in place."""
+        arrays = [x.value if isinstance(x, Node) else x for x in self.inputs[1:]]
+        _add_at(total, _assembled(self.options["index"], arrays), grad, arrays)
+
+
+class ScatterAdd(Primitive):
+    """y = zeros of a shape with x added at an index;   dx = dy[index]"""
+    selecting = True
+
+    def forward(self, x: Any, *arrays: Any, shape: tuple[int, ...], index: Any) -> Any:
+        y = np.zeros(shape, x.dtype)
+        _add_at(y, _assembled(index, arrays), x, arrays)
+        return y
+
+    def backward(self, grad: Any, y: Any, x: Any, *arrays: Any, shape: tuple[int, ...], index: Any) -> Any:
+        return Index.apply(grad, *arrays, index=index), *[None] * len(arrays)
+
+
+class _Array:
+    def __repr__(self) -> str:
+        return "array"
+
+
+ARRAY = _Array()
+
+
+def _getitem(x: Node, index: Any) -> Index:
+    parts, arrays = [], []
+    for part in index if isinstance(index, tuple) else (index,):
+        if isinstance(part, slice) or part is None or part is Ellipsis or isinstance(part, int | np.integer | np.bool):
+            parts.append(part)
+        else:
+            parts.append(ARRAY)
+            arrays.append(part if isinstance(part, Node) or len(part) else np.asarray(part, int))
+    return Index(x, *arrays, index=tuple(parts))
+
+
+TWINS[operator.getitem] = _getitem
+
+
+def _assembled(index: tuple[Any, ...], arrays: Any) -> tuple[Any, ...]:
+    remaining = iter(arrays)
+    return tuple(next(remaining) if part is ARRAY else part for part in index)
+
+
+def _add_at(total: np.ndarray, index: tuple[Any, ...], part: Any, arrays: Any) -> None:
+    """total[index] += part, with repeated indices adding up."""
+    if any(np.asarray(array).dtype != bool for array in arrays):
+        np.add.at(total, index, part)
+    else:  # slices, integers and masks name an entry once
+        total[index] += part

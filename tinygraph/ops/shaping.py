@@ -1,0 +1,149 @@
+"""Shaping: the same entries in another shape, order or type, or several arrays joined."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..node import TWINS, Node
+from ..op import Primitive
+
+
+class Identity(Primitive, twin=np.copy):
+    """y = x, as a node of its own;   dx = dy"""
+
+    def forward(self, x: Any) -> Any:
+        return x
+
+    def backward(self, grad: Any, y: Any, x: Any) -> Any:
+        return grad
+
+
+class StopGradient(Primitive):
+    """y = x, through which no gradient flows"""
+    differentiable = False
+
+    def forward(self, x: Any) -> Any:
+        return x
+
+
+class Cast(Primitive):
+    """y = x in another dtype of floats;   dx = dy in the dtype of x"""
+
+    def forward(self, x: Any, *, dtype: Any) -> Any:
+        return np.asarray(x).astype(dtype)
+
+    def backward(self, grad: Any, y: Any, x: Any, *, dtype: Any) -> Any:
+        return grad.astype(x.dtype)
+
+
+class CastToInteger(Primitive):
+    """y = x in a dtype of integers or booleans, without gradient"""
+    differentiable = False
+
+    def forward(self, x: Any, *, dtype: Any) -> Any:
+        return np.asarray(x).astype(dtype)
+
+
+def _astype(x: Node, dtype: Any) -> Node:
+    dtype = np.dtype(dtype)
+    return (Cast if dtype.kind in "fc" else CastToInteger)(x, dtype=dtype)
+
+
+TWINS[np.ndarray.astype] = _astype
+
+
+class Reshape(Primitive):
+    """y = x in another shape;   dx = dy in the shape of x"""
+
+    def forward(self, x: Any, *, shape: Any) -> Any:
+        return np.reshape(x, shape)
+
+    def backward(self, grad: Any, y: Any, x: Any, *, shape: Any) -> Any:
+        return np.reshape(grad, x.shape)
+
+
+TWINS[np.reshape] = lambda a, shape: Reshape(a, shape=shape)
+TWINS[np.ravel] = lambda a: Reshape(a, shape=-1)
+
+
+class Transpose(Primitive, twin=np.transpose):
+    """y = x with its axes in another order;   dx = dy with them back in place"""
+
+    def forward(self, x: Any, *, axes: Any = None) -> Any:
+        return np.transpose(x, axes)
+
+    def backward(self, grad: Any, y: Any, x: Any, *, axes: Any = None) -> Any:
+        return np.transpose(grad, None if axes is None else np.argsort([axis % x.ndim for axis in axes]))
+
+
+class SwapAxes(Primitive, twin=np.swapaxes):
+    """y = x with two axes exchanged;   dx = dy with them exchanged back"""
+
+    def forward(self, x: Any, *, axis1: int, axis2: int) -> Any:
+        return np.swapaxes(x, axis1, axis2)
+
+    def backward(self, grad: Any, y: Any, x: Any, *, axis1: int, axis2: int) -> Any:
+        return np.swapaxes(grad, axis1, axis2)
+
+
+class ExpandDims(Primitive, twin=np.expand_dims):
+    """y = x with new axes of length 1;   dx = dy without them"""
+
+    def forward(self, x: Any, *, axis: Any) -> Any:
+        return np.expand_dims(x, axis)
+
+    def backward(self, grad: Any, y: Any, x: Any, *, axis: Any) -> Any:
+        return np.reshape(grad, x.shape)
+
+
+class Squeeze(Primitive, twin=np.squeeze):
+    """y = x without axes of length 1;   dx = dy with them"""
+
+    def forward(self, x: Any, *, axis: Any = None) -> Any:
+        return np.squeeze(x, axis)
+
+    def backward(self, grad: Any, y: Any, x: Any, *, axis: Any = None) -> Any:
+        return np.reshape(grad, x.shape)
+
+
+class BroadcastTo(Primitive, twin=np.broadcast_to):
+    """y = x repeated to fill a shape;   dx = dy, summed over the repetitions by the tape"""
+    broadcasts = True
+
+    def forward(self, array: Any, *, shape: Any) -> Any:
+        return np.broadcast_to(array, shape)
+
+    def backward(self, grad: Any, y: Any, array: Any, *, shape: Any) -> Any:
+        return grad
+
+
+class Concatenate(Primitive):
+    """y = the arrays one after another along an axis;   each gets its piece of dy"""
+
+    def forward(self, *arrays: Any, axis: int) -> Any:
+        return np.concatenate(arrays, axis)
+
+    def backward(self, grad: Any, y: Any, *arrays: Any, axis: int) -> Any:
+        ends = np.cumsum([array.shape[axis] for array in arrays])
+        before = (slice(None),) * (axis % y.ndim)
+        return tuple(grad[(*before, slice(end - array.shape[axis], end))]
+                     for array, end in zip(arrays, ends.tolist(), strict=True))
+
+
+TWINS[np.concatenate] = lambda arrays, axis=0: Concatenate(*arrays, axis=axis)
+TWINS[np.stack] = lambda arrays, axis=0: Concatenate(*(np.expand_dims(array, axis) for array in arrays), axis=axis)
+
+
+# ------------------------------------------------------------------------------- questions, answered without a node
+
+def _query(function: Any) -> Any:
+    def answer(*args: Any, **options: Any) -> Any:
+        return function(*(x.value if isinstance(x, Node) else x for x in args), **options)
+    return answer
+
+
+for _function in (np.shape, np.ndim, np.size, np.argmax, np.argmin, np.allclose, np.array_equal, np.result_type,
+                  np.zeros_like, np.ones_like):
+    TWINS[_function] = _query(_function)

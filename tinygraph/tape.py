@@ -1,0 +1,335 @@
+"""The tape: a graph as a sorted list, and backprop as one walk over it from the end.
+
+`Tape(*outputs)` holds every node that the outputs depend on, inputs first, in the order in which they were built.
+`Tape.backprop` starts at an output with its gradient, asks each op for the gradients of its inputs, undoes broadcasting,
+adds up what meets at a shared node, and drops each gradient as soon as it is spent. Traced, the same walk is done on
+nodes, and the gradients are a graph like any other. This module knows the contract of ops and no op.
+
+One rule of the walk is about branches that were not taken. In `where(x > 0, sqrt(x), x)` at x = 0 the square root gets
+the gradient 0 and multiplies it by infinity: NaN, though the branch contributes nothing. So below an op that selects,
+where an elementwise op is handed exactly 0 and answers NaN, the NaN is replaced by 0, there and only there.
+"""
+
+from __future__ import annotations
+
+import operator
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from types import FunctionType
+from typing import Any
+
+import numpy as np
+
+from .node import TWINS, WATCHER, Node, Parameter, State, Value, Version, describe, plain_array
+from .op import Op, run_traced
+
+_by_serial = operator.attrgetter("serial")
+
+
+class Tape:
+    """The nodes that `outputs` depend on, inputs first. `until`: nodes whose own inputs are left out."""
+
+    def __init__(self, *outputs: Node, until: Iterable[Node] = ()) -> None:
+        self.outputs = tuple(as_value(node) for node in outputs)
+        self.until = set(until)
+        nodes = list(dict.fromkeys(self.outputs))
+        seen = set(nodes)
+        for node in nodes:  # the list grows while it is walked
+            if self.until and node in self.until:
+                continue
+            for x in node.inputs:
+                if isinstance(x, Value) and x not in seen:
+                    seen.add(x)
+                    nodes.append(x)
+        nodes.sort(key=_by_serial)
+        self.nodes = nodes
+
+    def __len__(self) -> int:
+        return len(self.nodes)
+
+    def __iter__(self) -> Iterator[Value]:
+        return iter(self.nodes)
+
+    def __str__(self) -> str:
+        """A table, one line a node: its number, how it is made of others, its shape and dtype."""
+        number = {node: f"%{i}" for i, node in enumerate(self.nodes)}
+        lines = [(number[node], _formula(node, number), str(node.shape), str(node.dtype)) for node in self.nodes]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+
+    @property
+    def leaves(self) -> list[Value]:
+        """The nodes that want a gradient and are not computed from others on this tape."""
+        return [node for node in self.nodes if node.needs_grad and (not node.inputs or node in self.until)]
+
+    def backprop(self, wrt: Sequence[Value], grad: Any = None, *, traced: bool = False) -> list[Any]:
+        """Gradients of the (single) output by each node of `wrt`, in that order; zeros where nothing depends on it.
+
+        grad: what to multiply by, of the output's shape; may be left out for an output of one element.
+        traced: compute on nodes and return nodes. Otherwise arrays, writable and sharing memory with nothing.
+        """
+        (output,) = self.outputs
+        found = self._sweep(output, wrt, _seed(output, grad, traced), traced)
+        if traced:
+            return [found[node] if node in found else Value(np.zeros_like(node._value)) for node in wrt]
+        grads: dict[Value, np.ndarray] = {}
+        return [grads[node].copy() if node in grads else grads.setdefault(node, _own(found, node)) for node in wrt]
+
+    def _sweep(self, output: Value, wrt: Sequence[Value], seed: Any, traced: bool) -> dict[Value, Any]:
+        """The walk. Returns the gradients of those nodes of `wrt` that a path leads to."""
+        wanted = self._path_to(wrt)
+        cotangents: dict[Value, Any] = {output: seed}
+        kept: dict[Value, Any] = {}  # gradients of ops asked for; those of leaves simply stay in `cotangents`
+        inner = {node for node in wrt if isinstance(node, Op)}
+        owned: set[Value] = set()  # whose cotangent is an array made here, so that more can be added in place
+        below: set[Value] = set()  # nodes below an op that selects
+        watcher = WATCHER.get()
+        if watcher is not None:
+            watcher.sweeping(self.nodes)
+        for node in reversed(self.nodes):
+            if not isinstance(node, Op):
+                continue
+            grad = cotangents.pop(node, None)
+            if grad is None:
+                continue
+            if inner and node in inner:
+                kept[node] = grad
+            if node.plain and not traced and not (below and node in below):
+                parts = node.pull(grad)
+            elif node.adds_in_place and not traced:
+                _add_in_place(node, grad, wanted, cotangents, owned, below)
+                continue
+            elif node.selecting or node in below:
+                below.update(x for x in node.inputs if isinstance(x, Value))
+                parts = _parts_below(node, grad, traced, wanted)
+            else:
+                parts = _parts(node, grad, traced, wanted)
+            if parts.__class__ is not tuple:
+                parts = (parts,)
+            if len(parts) != len(node.inputs):
+                raise TypeError(f"{describe(node)}: backward returned {len(parts)} gradients for "
+                                f"{len(node.inputs)} inputs")
+            for x, part in zip(node.inputs, parts):  # noqa: B905 (checked above; strict= costs time)
+                if part is None or not isinstance(x, Value) or not (x.needs_grad if wanted is None else x in wanted):
+                    continue
+                if part.__class__ is FunctionType:
+                    part = part()
+                    if part is None:
+                        continue
+                value = x._value
+                try:
+                    if part.shape != value.shape or part.dtype != value.dtype:
+                        part = _fitted(node, x, part)
+                except AttributeError:  # the rule returned no array
+                    part = _fitted(node, x, part)
+                if watcher is not None:
+                    watcher.swept(x, node, part)
+                old = cotangents.get(x)
+                if old is None:
+                    cotangents[x] = part
+                elif x in owned:
+                    np.add(old, part, out=old)
+                else:
+                    cotangents[x] = total = old + part
+                    if total.__class__ is np.ndarray:
+                        owned.add(x)
+        return cotangents | kept
+
+    def _path_to(self, wrt: Sequence[Value]) -> set[Value] | None:
+        """The nodes that depend on one of `wrt`; None if those are just the nodes that want a gradient."""
+        if not self.until and set(self.leaves) == set(wrt):
+            return None
+        wanted = set(wrt)
+        for node in self.nodes:
+            for x in node.inputs:
+                if isinstance(x, Value) and x in wanted:
+                    if node.differentiable and node.dtype.kind in "fc":
+                        wanted.add(node)
+                    break
+        return wanted
+
+
+def backprop(loss: Node, wrt: Any = None, grad: Any = None, *, traced: bool = False, accumulate: bool = False) -> Any:
+    """One backward sweep from `loss`, a node of one element unless `grad` (of its shape) says what to multiply by.
+
+    Without `wrt`, sets `.grad` of every `Parameter` that the loss depends on (`accumulate=True`: adds to it).
+    With `wrt`, a node or a sequence of nodes, sets nothing and returns the gradient of each, as an array like its
+    value, or as a node with `traced=True`, ready to be differentiated again.
+
+    >>> import numpy as np, tinygraph as tg
+    >>> x = tg.Parameter(np.array([1., 2.]))
+    >>> tg.backprop((x * x).sum(), wrt=x)
+    array([2., 4.])
+    """
+    tape = Tape(loss)
+    if wrt is None:
+        if traced:
+            raise ValueError("backprop(traced=True) returns nodes: say with wrt= which gradients")
+        parameters = {state: leaf for state, leaf in _versions(tape).items() if isinstance(state, Parameter)}
+        if not parameters:
+            raise ValueError(f"{describe(loss)} depends on no Parameter; say with wrt= what to differentiate by")
+        for parameter, array in zip(parameters, tape.backprop([*parameters.values()], grad), strict=True):
+            old = parameter._grad
+            parameter._grad = array if old is None or not accumulate else old + array
+        return None
+    nodes, versions = [wrt] if isinstance(wrt, Node) else list(wrt), _versions(tape)
+    leaves = [versions.get(node, node.current()) if isinstance(node, State) else as_value(node) for node in nodes]
+    for i, leaf in enumerate(leaves):
+        if leaf.dtype.kind not in "fc":
+            raise TypeError(f"wrt[{i}], {describe(leaf)}, has no gradient: it is not of floats")
+    grads = tape.backprop(leaves, grad, traced=traced)
+    return grads[0] if isinstance(wrt, Node) else grads
+
+
+def _versions(tape: Tape) -> dict[State, Version]:
+    """The states that a graph used and the version of each; one that changed between two uses is an error."""
+    versions: dict[State, Version] = {}
+    for leaf in tape.nodes:
+        if isinstance(leaf, Version) and (state := leaf.state()) is not None:
+            if state in versions:
+                raise ValueError(f"{describe(state)} got a new value between two uses in this graph, so its gradient "
+                                 "would be a mixture: run the whole forward pass again")
+            versions[state] = leaf
+    return versions
+
+
+def as_value(node: Any) -> Value:
+    """The graph node behind a node: a state's current version, anything else itself."""
+    if isinstance(node, State):
+        return node.current()
+    if not isinstance(node, Value):
+        raise TypeError(f"expected a node, got {type(node).__name__}")
+    return node
+
+
+TWINS[Node.backprop] = lambda node, grad, accumulate: backprop(node, grad=grad, accumulate=accumulate)
+
+
+# ------------------------------------------------------------------------------------------------ steps of the walk
+
+def _seed(output: Value, grad: Any, traced: bool) -> Any:
+    """The gradient to start from: ones, or what was given, with the output's shape and dtype."""
+    if output.dtype.kind not in "fc":
+        raise TypeError(f"{describe(output)} has no gradient: it is not of floats")
+    if grad is None:
+        if output.size != 1:
+            raise ValueError(f"backprop starts from one number, but this is {describe(output)}: reduce it "
+                             "(.sum(), .mean()) or give grad= of its shape")
+        grad = np.ones(output.shape, output.dtype)
+    elif isinstance(grad, Node):
+        if not traced:
+            raise TypeError("grad= is a node: ask for traced=True, or give grad.value")
+        grad = as_value(grad)
+    else:
+        grad = plain_array(grad)
+    if grad.shape != output.shape:
+        raise ValueError(f"grad= has shape {grad.shape}, but the output is {describe(output)}")
+    if grad.dtype != output.dtype:
+        grad = grad.astype(output.dtype)
+    return Value(grad) if traced and not isinstance(grad, Node) else grad
+
+
+def _parts(node: Op, grad: Any, traced: bool, wanted: set[Value] | None) -> Any:
+    """The contributions of any op: of its rule on arrays or on nodes, or of its expansion if it has no rule."""
+    if node.rule is not None:
+        return node.pull_traced(grad) if traced else node.pull(grad)
+    asked = [_is_wanted(x, wanted) for x in node.inputs]
+    inputs = [np.copy(x) if traced and a else Value(x._value, needs_grad=True) if a else x
+              for x, a in zip(node.inputs, asked, strict=True)]
+    variables = [x for x, a in zip(inputs, asked, strict=True) if a]
+    result = run_traced(node, node.expand, *inputs)
+    output = result[0] if isinstance(result, tuple) else result
+    grads = iter(Tape(output, until=variables).backprop(variables, grad, traced=traced))
+    return tuple(next(grads) if a else None for a in asked)
+
+
+def _parts_below(node: Op, grad: Any, traced: bool, wanted: set[Value] | None) -> Any:
+    """The contributions of an op below a selecting one: where it was handed 0, an elementwise rule's NaN is 0."""
+    with np.errstate(all="ignore"):
+        parts = _parts(node, grad, traced, wanted)
+        parts = parts if isinstance(parts, tuple) else (parts,)
+        parts = tuple(part() if isinstance(part, FunctionType) and _is_wanted(x, wanted) else part
+                      for x, part in zip(node.inputs, parts, strict=False))
+        return tuple(map(_without_nan, parts, [grad] * len(parts))) if node.elementwise else parts
+
+
+def _without_nan(part: Any, grad: Any) -> Any:
+    if not isinstance(part, Node | np.ndarray | np.generic):
+        return part
+    flat = (part._value if isinstance(part, Node) else part).ravel()
+    square = flat.dot(flat)  # NaN if any entry is: the cheapest test
+    return part if square == square else np.where(np.isnan(part) & (grad == 0), 0, part)
+
+
+def _is_wanted(x: Any, wanted: set[Value] | None) -> bool:
+    return isinstance(x, Value) and (x.needs_grad if wanted is None else x in wanted)
+
+
+def _fitted(node: Op, x: Value, part: Any) -> Any:
+    """`part` with the shape and dtype of the input `x` it belongs to, or an error that names the op."""
+    if not isinstance(part, Node | np.ndarray | np.generic):
+        part = plain_array(part)
+    shape = x.shape
+    if part.shape != shape:
+        extra = part.ndim - len(shape)
+        kept = part.shape[max(extra, 0):]
+        if not node.broadcasts or extra < 0 or any(n not in (1, m) for n, m in zip(shape, kept, strict=True)):
+            raise ValueError(f"backward of {describe(node)} returned a gradient of shape {part.shape} "
+                             f"for its input {describe(x)}")
+        axes = (*range(extra), *(i + extra for i, n in enumerate(shape) if n == 1 and kept[i] != 1))
+        part = part.sum(axis=axes, keepdims=True)
+        if extra:
+            part = part.reshape(shape)
+    if part.dtype != x.dtype:
+        if part.dtype.kind == "c":
+            part = part.real
+        part = part.astype(x.dtype)
+    return part
+
+
+def _add_in_place(node: Op, grad: Any, wanted: set[Value] | None, cotangents: dict[Value, Any], owned: set[Value],
+                  below: set[Value]) -> None:
+    """The contribution of an op that adds to a few entries of its first input's gradient: no array of zeros for each."""
+    x = node.inputs[0]
+    if not _is_wanted(x, wanted):
+        return
+    total = cotangents.get(x)
+    if total is None:
+        total = np.zeros_like(x._value, shape=x.shape)
+    elif x not in owned:
+        total = np.array(total)
+    cotangents[x] = total
+    owned.add(x)
+    below.add(x)
+    node.add_to(total, grad)
+
+
+def _formula(node: Value, number: dict[Value, str]) -> str:
+    """What a line of the tape says of a node: `MatMul(%0, %1)`, or its kind and name."""
+    if not isinstance(node, Op):
+        return describe(node).split(" (")[0]
+    inputs = [number.get(x, "...") if isinstance(x, Value) else _short(x) for x in node.inputs]
+    options = [f"{name}={_short(value)}" for name, value in getattr(node, "options", {}).items()]
+    return f"{type(node).__name__}({', '.join(inputs + options)})"
+
+
+def _short(x: Any) -> str:
+    return f"array{x.shape}" if isinstance(x, np.ndarray) and x.ndim else repr(x)
+
+
+def _take(table: dict[Any, Any], key: Any) -> tuple[Any, int]:
+    item = table.pop(key)
+    return item, sys.getrefcount(item)
+
+
+_ALONE = _take({0: np.zeros(1)}, 0)[1]  # the count of an array that nobody else holds
+
+
+def _own(table: dict[Value, Any], node: Value) -> np.ndarray:
+    """Take a gradient out of the table, as a writable array that shares memory with nothing: a copy if in doubt."""
+    if node not in table:
+        return np.zeros_like(node._value, shape=node.shape)
+    grad, holders = _take(table, node)
+    if grad.__class__ is np.ndarray and grad.base is None and holders <= _ALONE and grad.flags.writeable:
+        return grad  # type: ignore[no-any-return]
+    return np.array(grad)
