@@ -1,9 +1,9 @@
 """The documents' network, derived by hand, in plain NumPy.
 
-This module knows one model: a stack of linear layers with ReLU between them, a softmax at the end, and the mean negative
+This module knows one model: linear layers with ReLU between them, a softmax at the end, and the mean negative
 log-likelihood as its loss. It knows nothing of the engine. Every gradient below was worked out on paper, so the module
 is what `tinygraph.classifier`, the same network assembled from graph nodes, is compared with: its numbers are the
-reference for correctness and its step time is the reference for speed. What both networks need in the same form, such as
+reference for correctness, and its step time is the reference for speed. What both need in the same form, such as the
 initial weights and the checks on data, is a small function here that the other one imports.
 
 Notation, with samples in columns: A_0 = X, and for the layers l = 1, ..., L
@@ -46,8 +46,8 @@ def relu(X: ArrayLike) -> NDArray[Any]:
 
 def d_relu(X: ArrayLike) -> NDArray[Any]:
     """The derivative of `relu`: 1 where x > 0 and 0 where x <= 0; shape and dtype are those of `X`."""
-    X = np.asarray(X)
-    return np.asarray(X > 0).astype(X.dtype)
+    x = np.asarray(X)
+    return np.asarray(x > 0, dtype=x.dtype)
 
 
 def one_hot_convert(t: ArrayLike, n_classes: int) -> NDArray[np.int_]:
@@ -56,12 +56,11 @@ def one_hot_convert(t: ArrayLike, n_classes: int) -> NDArray[np.int_]:
     `t` is (n,) or (1, n), integers in [0, n_classes); the result is an integer array (n_classes, n).
     Raises ValueError if there is no label, or one that is not an integer in that range.
     """
-    t = np.asarray(t)
-    if t.size == 0:
+    n = np.size(t)
+    if n == 0:
         raise ValueError("t holds no labels")
-    t = check_labels(t, t.size, n_classes)
-    T = np.zeros((n_classes, t.size), dtype=int)
-    T[t, np.arange(t.size)] = 1
+    T = np.zeros((n_classes, n), dtype=int)
+    T[check_labels(t, n, n_classes), np.arange(n)] = 1
     return T
 
 
@@ -73,12 +72,12 @@ def he_weights(n_inputs: int, n_outputs: int, rng: np.random.Generator) -> NDArr
 def check_units(units: Iterable[int]) -> list[int]:
     """`units` as a list of Python ints; ValueError unless it has two or more of them, all positive."""
     try:
-        sizes = [operator.index(size) for size in units if not isinstance(size, bool)]
-        valid = len(sizes) == len(list(units)) >= 2 and min(sizes) > 0
+        given = list(units)
+        sizes = [operator.index(size) for size in given]
     except TypeError:
-        valid = False
-    if not valid:
-        raise ValueError(f"units must be two or more positive integers, from the input to the output, not {units!r}")
+        given, sizes = [], []
+    if len(sizes) < 2 or min(sizes) < 1 or any(isinstance(size, bool | np.bool) for size in given):
+        raise ValueError(f"units must be two or more positive integers, from inputs to classes, not {units!r}")
     return sizes
 
 
@@ -120,15 +119,15 @@ def check_batch(X: ArrayLike, n_features: int) -> FloatArray:
 
     Raises ValueError if `X` is not two-dimensional, has another number of features or no sample, or is not finite.
     """
-    X = as_float(X, "X")
-    if X.ndim != 2:
-        raise ValueError(f"X must have two axes, features and samples, but its shape is {X.shape}")
-    if X.shape[0] != n_features:
-        raise ValueError(f"X must have {n_features} features (rows, one sample per column), not {X.shape[0]}")
-    if X.shape[1] == 0:
+    A = as_float(X, "X")
+    if A.ndim != 2:
+        raise ValueError(f"X must have two axes, features and samples, but its shape is {A.shape}")
+    if A.shape[0] != n_features:
+        raise ValueError(f"X must have {n_features} features (rows, one sample per column), not {A.shape[0]}")
+    if A.shape[1] == 0:
         raise ValueError("X holds no samples")
-    check_finite(X, "X")
-    return X
+    check_finite(A, "X")
+    return A
 
 
 def check_labels(t: ArrayLike, n: int, n_classes: int) -> NDArray[np.intp]:
@@ -136,27 +135,28 @@ def check_labels(t: ArrayLike, n: int, n_classes: int) -> NDArray[np.intp]:
 
     Raises ValueError if the number of labels is not `n`, or if one is not an integer in [0, n_classes).
     """
-    t = np.asarray(t)
-    if t.shape != (n,):
-        if t.shape != (1, n):
-            raise ValueError(f"t must hold one label for each of the {n} samples, but its shape is {t.shape}")
-        t = t[0]
-    if t.dtype.kind not in "iu":
-        raise ValueError(f"labels must be integers, not values of dtype {t.dtype}")
-    labels = t if t.dtype == np.intp else t.astype(np.intp)
-    if np.maximum.reduce(labels.view(np.uintp)) >= n_classes:  # read as unsigned, a negative label is huge: one pass
-        first = np.flatnonzero((t < 0) | (t >= n_classes))[0]
-        raise ValueError(f"label {t[first]} of sample {first} is outside the range [0, {n_classes})")
-    return labels
+    labels = np.asarray(t)
+    if labels.shape == (1, n):
+        labels = labels[0]
+    if labels.shape != (n,):
+        raise ValueError(f"t must hold one label for each of the {n} samples, but its shape is {labels.shape}")
+    if labels.dtype.kind not in "iu":
+        raise ValueError(f"labels must be integers, not values of dtype {labels.dtype}")
+    index = labels if labels.dtype == np.intp else labels.astype(np.intp)
+    if np.maximum.reduce(index.view(np.uintp)) >= n_classes:  # read as unsigned, a negative label is huge: one pass
+        first = np.flatnonzero((labels < 0) | (labels >= n_classes))[0]
+        raise ValueError(f"label {labels[first]} of sample {first} is outside the range [0, {n_classes})")
+    return index
 
 
 class Linear:
     """A linear layer, Z = W A + b, with its parameters and their gradients.
 
-    W is (n_outputs, n_inputs) and starts as `he_weights`; b is (n_outputs, 1) and starts at zero. Both are plain arrays:
-    write into them, or assign new ones. Integers and lists become float64, an array of floats is kept (float32 stays
-    float32), and a wrong shape or a value that is not finite raises ValueError. dW and db have the shapes and dtypes of
-    W and b; they are None until `NNClassifier.backward` sets them. `rng` is a seed, a NumPy Generator or None.
+    W is (n_outputs, n_inputs) and starts as `he_weights`; b is (n_outputs, 1) and starts at zero. Both are plain
+    arrays: write into them, or assign new ones. Integers and lists become float64, an array of floats is kept (float32
+    stays float32), and a wrong shape or a value that is not finite raises ValueError. dW and db have the shapes and
+    dtypes of W and b; they are None until `NNClassifier.backward` sets them. `rng` is a seed, a NumPy Generator or
+    None.
     """
 
     def __init__(self, n_inputs: int, n_outputs: int, rng: Seed = None) -> None:
@@ -192,9 +192,10 @@ class Linear:
 class NNClassifier:
     """A classifier with `units[0]` inputs, `units[-1]` classes and ReLU layers of the sizes between them.
 
-    The samples are the columns of X, (units[0], n); their labels t are integers, (n,) or (1, n). `rng` is a seed, a NumPy
-    Generator or None: the same seed gives the same weights, here and in `tinygraph.classifier`. If X and all parameters
-    are float32, so is everything computed from them. Bad `units` and bad data raise ValueError and change nothing.
+    The samples are the columns of X, (units[0], n); their labels t are integers, (n,) or (1, n). `rng` is a seed, a
+    NumPy Generator or None: the same seed gives the same weights, here and in `tinygraph.classifier`. If X and all
+    parameters are float32, so is everything computed from them. Bad `units` and bad data raise ValueError and change
+    nothing.
     """
 
     def __init__(self, units: Iterable[int], rng: Seed = None) -> None:
@@ -209,7 +210,8 @@ class NNClassifier:
         A, inputs = X, [X]  # A_0 = X
         for layer in self.layers[:-1]:
             Z = layer(A)  # Z_l = W_l A_{l-1} + b_l
-            A = np.maximum(Z, 0.0, out=Z)  # A_l = f(Z_l)
+            A = np.zeros(Z.shape, Z.dtype)  # an array of zeros: NumPy's maximum is slower with a scalar
+            np.maximum(A, Z, out=A)  # A_l = f(Z_l) = max(0, Z_l)
             inputs.append(A)
         return self.layers[-1](A), inputs  # Z_L = W_L A_{L-1} + b_L
 
@@ -218,8 +220,11 @@ class NNClassifier:
         return self._logits(check_batch(X, self.units[0]))[0]
 
     def forward_probs(self, X: ArrayLike) -> FloatArray:
-        """The probabilities p(C_i | x) = exp(z_i) / sum_j exp(z_j), (n_classes, n), for the samples X, (units[0], n)."""
-        E, total = _exponentials(_shift(self.forward(X)))
+        """The probabilities p(C_i | x) = exp(z_i) / sum_j exp(z_j), (n_classes, n), for the samples X, (units[0], n).
+
+        Both this and `forward` raise ValueError as `loss` does if X has the wrong shape or is not finite.
+        """
+        E, total = _exponentials(self.forward(X))
         E /= total
         return E
 
@@ -229,20 +234,20 @@ class NNClassifier:
         Keeps what `backward` needs (the array X itself, not a copy of it). Raises ValueError for a wrong number of
         features or labels, labels outside [0, n_classes), an empty batch, or values in X that are not finite.
         """
-        X = check_batch(X, self.units[0])
-        n = X.shape[1]
-        t = check_labels(t, n, self.n_classes)
+        A = check_batch(X, self.units[0])
+        n = A.shape[1]
+        k = check_labels(t, n, self.n_classes)
         weights = [layer.W for layer in self.layers]
-        Z, inputs = self._logits(X)
-        Z = _shift(Z)
-        target = t * n + np.arange(n)  # where z_k of each sample is in the flat array
-        z_k = Z.take(target)
+        Z, inputs = self._logits(A)
         E, total = _exponentials(Z)
+        target = k * n + np.arange(n)  # where z_k of each sample is in the flat Z
         losses = np.log(total)
-        losses -= z_k  # -z_k + log sum_j exp(z_j)
-        losses /= n  # divided before they are summed: finite losses have a finite mean
-        self._kept = inputs, weights, E, total, target
-        return np.add.reduce(losses)
+        losses -= Z.take(target)  # -z_k + log sum_j exp(z_j)
+        share = np.empty(n, Z.dtype)
+        share.fill(1 / n)  # of each sample in the mean
+        self._kept = inputs, weights, E, total, target, share
+        mean: np.floating[Any] = losses.dot(share)  # weighted before they are summed: finite losses have a finite mean
+        return mean
 
     def backward(self) -> None:
         """Set dW and db of every layer to the gradients of the last `loss`, at the weights it used.
@@ -251,34 +256,31 @@ class NNClassifier:
         """
         if self._kept is None:
             raise RuntimeError("backward() needs a loss to differentiate: call loss(X, t) first")
-        inputs, weights, E, total, target = self._kept
-        n = total.size
-        ones = np.ones((n, 1), E.dtype)
-        dZ = E / (total * n)  # dZ_L = (exp(Z_L) / sum_j exp(z_j) - T) / n, so the gradients below are averages
+        inputs, weights, E, total, target, share = self._kept
+        n = len(share)
+        ones = np.empty((n, 1), E.dtype)
+        ones.fill(1)
+        dZ = E * (share / total)  # dZ_L = (exp(Z_L) / sum_j exp(z_j) - T) / n, so all gradients are means
         dZ.reshape(-1)[target] -= 1 / n
-        for layer, W, A in zip(self.layers[::-1], weights[::-1], inputs[::-1], strict=True):
-            layer.dW = _as_type_of(W, dZ.dot(A.T))  # dW_l = dZ_l A_{l-1}^T
-            layer.db = _as_type_of(layer.b, dZ.dot(ones))  # db_l = the sum of the columns of dZ_l
-            if A is not inputs[0]:
+        for l in range(len(inputs) - 1, -1, -1):
+            layer, W, A = self.layers[l], weights[l], inputs[l]
+            dW = dZ.dot(A.T)  # dW_l = dZ_l A_{l-1}^T
+            db = dZ.dot(ones)  # db_l = dZ_l 1, the sum over the samples
+            layer.dW = dW if dW.dtype is W.dtype else dW.astype(W.dtype)  # a step never widens a network
+            layer.db = db if db.dtype is layer.b.dtype else db.astype(layer.b.dtype)
+            if l > 0:
                 dZ = W.T.dot(dZ)  # dA_{l-1} = W_l^T dZ_l
-                dZ *= A > 0  # dZ_{l-1} = f'(Z_{l-1}) * dA_{l-1}, and A is positive where Z is
-
-
-def _shift(Z: FloatArray) -> FloatArray:
-    """Subtract its maximum from every column of Z, in place: the softmax is the same, and exp cannot overflow."""
-    Z -= np.maximum.reduce(Z, axis=0)
-    return Z
+                dZ *= np.sign(A)  # dZ_{l-1} = f'(Z_{l-1}) * dA_{l-1}; A = f(Z) >= 0, so f'(Z) is its sign
 
 
 def _exponentials(Z: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """exp(Z), written over Z, and the sum of each of its columns."""
-    E = np.exp(Z, out=Z)
+    """exp(Z) and the sum of each of its columns, after subtracting from each column of Z, in place, its maximum.
+
+    The shift changes neither the softmax nor log sum_j exp(z_j) - z_k, and keeps exp from overflowing.
+    """
+    Z -= np.maximum.reduce(Z, axis=0)
+    E = np.exp(Z)
     return E, np.add.reduce(E, axis=0)
-
-
-def _as_type_of(parameter: FloatArray, gradient: FloatArray) -> FloatArray:
-    """The gradient in the dtype of its parameter, so that a step never widens a network."""
-    return gradient if gradient.dtype == parameter.dtype else gradient.astype(parameter.dtype)
 
 
 class SGD:
@@ -298,11 +300,12 @@ class SGD:
 
         Raises RuntimeError if a gradient is missing, before anything has changed.
         """
-        lr = float(self.lr)  # a NumPy scalar would widen float32
-        layers = self.model.layers
-        for layer in layers:
+        factor = -float(self.lr)  # a NumPy scalar would widen float32
+        moved = []
+        for layer in self.model.layers:
             if layer.dW is None or layer.db is None:
                 raise RuntimeError("step() needs gradients: call loss(X, t) and backward() first")
-        for layer in layers:
-            layer._W = layer._W - lr * layer.dW
-            layer._b = layer._b - lr * layer.db
+            # in this order NumPy adds into the product, if it is large
+            moved.append((factor * layer.dW + layer.W, factor * layer.db + layer.b))
+        for layer, (W, b) in zip(self.model.layers, moved, strict=True):
+            layer._W, layer._b = W, b

@@ -139,7 +139,7 @@ class _Record:
         self.tape = Tape(self.output, until=self.variables)
         known = set(self.variables)
         self.traced = (any(isinstance(x, Node) for x in self.arguments)
-                       or any(leaf not in known for leaf in self.tape.leaves))
+                       or any(leaf.needs_grad and leaf not in known for leaf in self.tape.leaves))
         if self.traced:  # the results are somebody's graph: for whoever reads it, these variables are constants
             for variable in self.variables:
                 variable.needs_grad = variable.needs_grad and bool(variable.inputs)

@@ -27,6 +27,9 @@ import numpy.typing as npt
 # From a NumPy function (or operator.getitem) to what does its work on nodes, called with NumPy's own arguments.
 TWINS: dict[Callable[..., Any], Callable[..., Any]] = {}
 
+# The functions that `ufunc.reduce` is another name for.
+REDUCTIONS = {np.add: np.sum, np.maximum: np.max, np.minimum: np.min}
+
 
 class Watcher(Protocol):
     """What `detect_nan` and its like do while they are active (see `detect.py`)."""
@@ -227,12 +230,14 @@ class Node:
         if "out" in options:
             raise TypeError(f"np.{ufunc.__name__} cannot write a node into an array (out=, or `array += node`): "
                             "write `array = array + node`, which makes a new node")
+        if method == "__call__" and ufunc in TWINS and not options:
+            return TWINS[ufunc](*inputs)
+        if method == "reduce" and ufunc in REDUCTIONS:
+            return TWINS[REDUCTIONS[ufunc]](*inputs, **{"axis": 0, **options})
         name = f"np.{ufunc.__name__}" + ("" if method == "__call__" else f".{method}")
         if method != "__call__" or ufunc not in TWINS:
             raise _not_covered(name)
-        if options:
-            raise NotImplementedError(f"{name} on nodes takes no {', '.join(options)}=")
-        return TWINS[ufunc](*inputs)
+        raise NotImplementedError(f"{name} on nodes takes no {', '.join(options)}=")
 
     def __array_function__(self, function: Callable[..., Any], types: Any, args: Any, kwargs: Any) -> Any:
         if function not in TWINS:
@@ -285,7 +290,7 @@ class Version(Value):
     __slots__ = ("state",)
 
     def __init__(self, state: State, value: np.ndarray, needs_grad: bool) -> None:
-        super().__init__(value, needs_grad)
+        self._value, self.inputs, self.needs_grad, self.serial = value, (), needs_grad, next_serial()
         self.state = weakref.ref(state)  # weak: the state holds its version, and edges point one way only
 
 

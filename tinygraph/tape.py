@@ -15,6 +15,7 @@ from __future__ import annotations
 import operator
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from types import FunctionType
 from typing import Any
 
@@ -30,19 +31,20 @@ class Tape:
     """The nodes that `outputs` depend on, inputs first. `until`: nodes whose own inputs are left out."""
 
     def __init__(self, *outputs: Node, until: Iterable[Node] = ()) -> None:
-        self.outputs = tuple(as_value(node) for node in outputs)
+        self.outputs = tuple([as_value(node) for node in outputs])
         self.until = set(until)
-        nodes = list(dict.fromkeys(self.outputs))
+        self.leaves: list[Value] = []  # what is not computed from other nodes of this tape
+        self.nodes = nodes = list(dict.fromkeys(self.outputs))
         seen = set(nodes)
         for node in nodes:  # the list grows while it is walked
-            if self.until and node in self.until:
+            if not node.inputs or (self.until and node in self.until):
+                self.leaves.append(node)
                 continue
             for x in node.inputs:
                 if isinstance(x, Value) and x not in seen:
                     seen.add(x)
                     nodes.append(x)
         nodes.sort(key=_by_serial)
-        self.nodes = nodes
 
     def __len__(self) -> int:
         return len(self.nodes)
@@ -56,11 +58,6 @@ class Tape:
         lines = [(number[node], _formula(node, number), str(node.shape), str(node.dtype)) for node in self.nodes]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
-
-    @property
-    def leaves(self) -> list[Value]:
-        """The nodes that want a gradient and are not computed from others on this tape."""
-        return [node for node in self.nodes if node.needs_grad and (not node.inputs or node in self.until)]
 
     def backprop(self, wrt: Sequence[Value], grad: Any = None, *, traced: bool = False) -> list[Any]:
         """Gradients of the (single) output by each node of `wrt`, in that order; zeros where nothing depends on it.
@@ -80,66 +77,74 @@ class Tape:
         wanted = self._path_to(wrt)
         cotangents: dict[Value, Any] = {output: seed}
         kept: dict[Value, Any] = {}  # gradients of ops asked for; those of leaves simply stay in `cotangents`
-        inner = {node for node in wrt if isinstance(node, Op)}
+        inner = {node for node in wrt if node.inputs}
         owned: set[Value] = set()  # whose cotangent is an array made here, so that more can be added in place
         below: set[Value] = set()  # nodes below an op that selects
-        watcher = WATCHER.get()
-        if watcher is not None:
+        special = traced  # whether more than `pull` has to be considered
+        if (watcher := WATCHER.get()) is not None:
             watcher.sweeping(self.nodes)
-        for node in reversed(self.nodes):
-            if not isinstance(node, Op):
-                continue
-            grad = cotangents.pop(node, None)
-            if grad is None:
-                continue
-            if inner and node in inner:
-                kept[node] = grad
-            if node.plain and not traced and not (below and node in below):
-                parts = node.pull(grad)
-            elif node.adds_in_place and not traced:
-                _add_in_place(node, grad, wanted, cotangents, owned, below)
-                continue
-            elif node.selecting or node in below:
-                below.update(x for x in node.inputs if isinstance(x, Value))
-                parts = _parts_below(node, grad, traced, wanted)
-            else:
-                parts = _parts(node, grad, traced, wanted)
-            if parts.__class__ is not tuple:
-                parts = (parts,)
-            if len(parts) != len(node.inputs):
-                raise TypeError(f"{describe(node)}: backward returned {len(parts)} gradients for "
-                                f"{len(node.inputs)} inputs")
-            for x, part in zip(node.inputs, parts):  # noqa: B905 (checked above; strict= costs time)
-                if part is None or not isinstance(x, Value) or not (x.needs_grad if wanted is None else x in wanted):
+        with ExitStack() as quiet:
+            for node in reversed(self.nodes):
+                if not node.inputs:
                     continue
-                if part.__class__ is FunctionType:
-                    part = part()
+                grad = cotangents.pop(node, None)
+                if grad is None:
+                    continue
+                if inner and node in inner:
+                    kept[node] = grad
+                branch = False
+                if node.plain and not special:  # type: ignore[attr-defined]
+                    parts = node.pull(grad)  # type: ignore[attr-defined]
+                else:
+                    branch = node.selecting or node in below  # type: ignore[attr-defined]
+                    if branch and not below:
+                        quiet.enter_context(np.errstate(all="ignore"))  # what is not taken may well be singular
+                        special = True
+                    if node.adds_in_place and not traced:  # type: ignore[attr-defined]
+                        parts = _add_in_place(node, grad, wanted, cotangents, owned)  # type: ignore[arg-type]
+                    else:
+                        parts = _parts(node, grad, traced, wanted)  # type: ignore[arg-type]
+                if parts.__class__ is not tuple:
+                    parts = (parts,)
+                if len(parts) != len(node.inputs):
+                    raise TypeError(f"{describe(node)}: backward returned {len(parts)} gradients for "
+                                    f"{len(node.inputs)} inputs")
+                for x, part in zip(node.inputs, parts):  # noqa: B905 (checked above; strict= costs time)
+                    if not isinstance(x, Value) or not (x.needs_grad if wanted is None else x in wanted):
+                        continue
+                    if branch:
+                        below.add(x)
+                    if part.__class__ is FunctionType:
+                        part = part()
                     if part is None:
                         continue
-                value = x._value
-                try:
-                    if part.shape != value.shape or part.dtype != value.dtype:
+                    if branch and node.elementwise:  # type: ignore[attr-defined]
+                        part = _without_nan(part, grad)
+                    value = x._value
+                    try:
+                        if part.shape != value.shape or part.dtype != value.dtype:
+                            part = _fitted(node, x, part)
+                    except AttributeError:  # the rule returned no array
                         part = _fitted(node, x, part)
-                except AttributeError:  # the rule returned no array
-                    part = _fitted(node, x, part)
-                if watcher is not None:
-                    watcher.swept(x, node, part)
-                old = cotangents.get(x)
-                if old is None:
-                    cotangents[x] = part
-                elif x in owned:
-                    np.add(old, part, out=old)
-                else:
-                    cotangents[x] = total = old + part
-                    if total.__class__ is np.ndarray:
-                        owned.add(x)
-        return cotangents | kept
+                    if watcher is not None:
+                        watcher.swept(x, node, part)
+                    old = cotangents.get(x)
+                    if old is None:
+                        cotangents[x] = part
+                    elif x in owned:
+                        np.add(old, part, out=old)
+                    else:
+                        cotangents[x] = total = old + part
+                        if total.__class__ is np.ndarray:
+                            owned.add(x)
+        return cotangents | kept if kept else cotangents
 
     def _path_to(self, wrt: Sequence[Value]) -> set[Value] | None:
         """The nodes that depend on one of `wrt`; None if those are just the nodes that want a gradient."""
-        if not self.until and set(self.leaves) == set(wrt):
-            return None
         wanted = set(wrt)
+        if not self.until and wanted.issuperset([leaf for leaf in self.leaves if leaf.needs_grad]) and not any(
+                node.inputs or not node.needs_grad for node in wanted):
+            return None
         for node in self.nodes:
             for x in node.inputs:
                 if isinstance(x, Value) and x in wanted:
@@ -165,7 +170,7 @@ def backprop(loss: Node, wrt: Any = None, grad: Any = None, *, traced: bool = Fa
     if wrt is None:
         if traced:
             raise ValueError("backprop(traced=True) returns nodes: say with wrt= which gradients")
-        parameters = {state: leaf for state, leaf in _versions(tape).items() if isinstance(state, Parameter)}
+        parameters: dict[Any, Value] = {p: leaf for p, leaf in _versions(tape).items() if isinstance(p, Parameter)}
         if not parameters:
             raise ValueError(f"{describe(loss)} depends on no Parameter; say with wrt= what to differentiate by")
         for parameter, array in zip(parameters, tape.backprop([*parameters.values()], grad), strict=True):
@@ -184,7 +189,7 @@ def backprop(loss: Node, wrt: Any = None, grad: Any = None, *, traced: bool = Fa
 def _versions(tape: Tape) -> dict[State, Version]:
     """The states that a graph used and the version of each; one that changed between two uses is an error."""
     versions: dict[State, Version] = {}
-    for leaf in tape.nodes:
+    for leaf in tape.leaves:
         if isinstance(leaf, Version) and (state := leaf.state()) is not None:
             if state in versions:
                 raise ValueError(f"{describe(state)} got a new value between two uses in this graph, so its gradient "
@@ -216,6 +221,7 @@ def _seed(output: Value, grad: Any, traced: bool) -> Any:
             raise ValueError(f"backprop starts from one number, but this is {describe(output)}: reduce it "
                              "(.sum(), .mean()) or give grad= of its shape")
         grad = np.ones(output.shape, output.dtype)
+        return Value(grad) if traced else grad
     elif isinstance(grad, Node):
         if not traced:
             raise TypeError("grad= is a node: ask for traced=True, or give grad.value")
@@ -243,19 +249,8 @@ def _parts(node: Op, grad: Any, traced: bool, wanted: set[Value] | None) -> Any:
     return tuple(next(grads) if a else None for a in asked)
 
 
-def _parts_below(node: Op, grad: Any, traced: bool, wanted: set[Value] | None) -> Any:
-    """The contributions of an op below a selecting one: where it was handed 0, an elementwise rule's NaN is 0."""
-    with np.errstate(all="ignore"):
-        parts = _parts(node, grad, traced, wanted)
-        parts = parts if isinstance(parts, tuple) else (parts,)
-        parts = tuple(part() if isinstance(part, FunctionType) and _is_wanted(x, wanted) else part
-                      for x, part in zip(node.inputs, parts, strict=False))
-        return tuple(map(_without_nan, parts, [grad] * len(parts))) if node.elementwise else parts
-
-
 def _without_nan(part: Any, grad: Any) -> Any:
-    if not isinstance(part, Node | np.ndarray | np.generic):
-        return part
+    """Below a selecting op: where the gradient is exactly 0, a NaN that an elementwise rule made of it is 0."""
     flat = (part._value if isinstance(part, Node) else part).ravel()
     square = flat.dot(flat)  # NaN if any entry is: the cheapest test
     return part if square == square else np.where(np.isnan(part) & (grad == 0), 0, part)
@@ -276,8 +271,8 @@ def _fitted(node: Op, x: Value, part: Any) -> Any:
         if not node.broadcasts or extra < 0 or any(n not in (1, m) for n, m in zip(shape, kept, strict=True)):
             raise ValueError(f"backward of {describe(node)} returned a gradient of shape {part.shape} "
                              f"for its input {describe(x)}")
-        axes = (*range(extra), *(i + extra for i, n in enumerate(shape) if n == 1 and kept[i] != 1))
-        part = part.sum(axis=axes, keepdims=True)
+        axes = (*range(extra), *[i + extra for i, n in enumerate(shape) if n == 1 and kept[i] != 1])
+        part = np.add.reduce(part, axis=axes, keepdims=True)
         if extra:
             part = part.reshape(shape)
     if part.dtype != x.dtype:
@@ -287,21 +282,17 @@ def _fitted(node: Op, x: Value, part: Any) -> Any:
     return part
 
 
-def _add_in_place(node: Op, grad: Any, wanted: set[Value] | None, cotangents: dict[Value, Any], owned: set[Value],
-                  below: set[Value]) -> None:
-    """The contribution of an op that adds to a few entries of its first input's gradient: no array of zeros for each."""
+def _add_in_place(node: Any, grad: Any, wanted: set[Value] | None, cotangents: dict[Value, Any],
+                  owned: set[Value]) -> tuple[None, ...]:
+    """Let an op add to a few entries of its first input's gradient, so that none is an array of zeros for each."""
     x = node.inputs[0]
-    if not _is_wanted(x, wanted):
-        return
-    total = cotangents.get(x)
-    if total is None:
-        total = np.zeros_like(x._value, shape=x.shape)
-    elif x not in owned:
-        total = np.array(total)
-    cotangents[x] = total
-    owned.add(x)
-    below.add(x)
-    node.add_to(total, grad)
+    if _is_wanted(x, wanted):
+        if x not in owned:
+            total = cotangents.get(x)
+            cotangents[x] = np.zeros_like(x._value, shape=x.shape) if total is None else np.array(total)
+            owned.add(x)
+        node.add_to(cotangents[x], grad)
+    return (None,) * len(node.inputs)
 
 
 def _formula(node: Value, number: dict[Value, str]) -> str:

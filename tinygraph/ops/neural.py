@@ -33,7 +33,7 @@ class ReLU(Op):
     selecting = True
 
     def forward(self, x: Any) -> Any:
-        return np.maximum(x, 0)
+        return np.maximum(x, 0.0)
 
     def expand(self, x: Any) -> Any:  # a function of x alone: np.maximum would call 0 a tie
         return np.where(x <= 0, 0, x)
@@ -51,19 +51,20 @@ class LogSoftmaxNLL(Op):
     """
 
     def forward(self, Z: Any, t: Any, *, axis: int = -1) -> Any:
+        classes, one = Z.shape[axis], list(Z.shape)
+        one[axis] = 1
         if t.dtype.kind not in "iu":
             raise TypeError(f"labels must be integers, got {t.dtype}")
-        if t.shape != Z.shape[:axis % Z.ndim] + Z.shape[axis % Z.ndim + 1:] or not t.size:
-            raise ValueError(f"{Z.shape} logits with classes along axis {axis} do not fit labels of shape {t.shape}")
-        classes = np.arange(Z.shape[axis]).reshape((-1,) + (1,) * (-axis - 1 if axis < 0 else Z.ndim - 1 - axis))
-        T = np.expand_dims(t, axis) == classes
-        Z = Z - StopGradient.apply(Z.max(axis=axis, keepdims=True))
-        z = Z[T]
-        if z.shape != (t.size,):
-            raise ValueError(f"labels must lie in [0, {Z.shape[axis]}), got {t.min().item()} to {t.max().item()}")
+        if t.size != Z.size // classes or t.ndim != Z.ndim - 1 or not t.size:
+            raise ValueError(f"labels of shape {t.shape} do not fit logits of shape {Z.shape}, classes on axis {axis}")
+        T = t.reshape(one) == np.arange(classes).reshape([classes if n == axis % Z.ndim else 1 for n in range(Z.ndim)])
+        Z = Z - StopGradient.apply(np.maximum.reduce(Z, axis=axis, keepdims=True))
+        z = Z[T]  # of each sample the logit of its label, in some order
+        if z.size != t.size:
+            raise ValueError(f"labels must lie in [0, {classes}), got {t.min().item()} to {t.max().item()}")
         E = np.exp(Z)
-        S = E.sum(axis=axis, keepdims=True)
-        return (np.log(S) / t.size).sum() - (z / t.size).sum(), T, E, S
+        S = np.add.reduce(E, axis=axis, keepdims=True)
+        return np.add.reduce(np.log(S), axis=None) / t.size - np.add.reduce(z / t.size), T, E, S
 
     def backward(self, dL: Any, L: Any, Z: Any, t: Any, T: Any, E: Any, S: Any, *, axis: int = -1) -> Any:
         return (E / S - T) * (dL / t.size), None

@@ -14,7 +14,8 @@ import numpy as np
 from ..node import TWINS, Node
 from ..op import Elementwise, Primitive
 
-_BITS = {"e": np.uint16, "f": np.uint32, "d": np.uint64}
+_BOOL = np.dtype(bool)
+_BITS = {np.dtype(np.float16): np.uint16, np.dtype(np.float32): np.uint32, np.dtype(np.float64): np.uint64}
 
 
 class Keep(Elementwise):
@@ -25,9 +26,10 @@ class Keep(Elementwise):
     selecting = True
 
     def forward(self, x: Any, mask: Any) -> Any:
-        if (x.__class__ is mask.__class__ is np.ndarray and x.dtype.char in _BITS and mask.dtype == bool
-                and x.shape == mask.shape and x.flags.c_contiguous and mask.flags.c_contiguous):
-            return np.multiply(x.view(_BITS[x.dtype.char]), mask).view(x.dtype)
+        if x.__class__ is np.ndarray and mask.__class__ is np.ndarray and mask.dtype is _BOOL:
+            bits = _BITS.get(x.dtype)
+            if bits is not None:
+                return np.multiply(x.view(bits), mask).view(x.dtype)
         return np.where(mask, x, 0)
 
     def backward(self, grad: Any, y: Any, x: Any, mask: Any) -> Any:

@@ -1,0 +1,52 @@
+"""What all tests share: how hard Hypothesis looks, what the optional libraries are told, and no skips in CI."""
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# Read by the libraries when they are imported, here or in a subprocess of a test.
+os.environ.setdefault("MPLBACKEND", "Agg")          # draw without a screen
+os.environ.setdefault("JAX_ENABLE_X64", "1")        # an oracle in float32 is none
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+# The default draws the same examples on every run, so a red test is the change's doing and not the dice's;
+# `pytest --hypothesis-profile=deep` throws new dice each time, and many more of them.
+# No verdict depends on the clock of the machine.
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+settings.register_profile("fixed", unhurried, derandomize=True, max_examples=50)
+settings.register_profile("deep", unhurried, derandomize=False, max_examples=2000)
+settings.load_profile("fixed")
+
+# Measurements, not tests; they import rivals that the tests do without.
+collect_ignore = ["benchmarks"]
+
+
+class SkipsAreFailures:
+    """Turns what was skipped or expected to fail into a failure: in CI each test must run and pass."""
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_makereport(self):
+        return self.refuse((yield))
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_make_collect_report(self):
+        return self.refuse((yield))
+
+    @staticmethod
+    def refuse(report):
+        """Returns the report, made a failure if it is a skip; an expected failure is a skip with `wasxfail`."""
+        if report.skipped:
+            reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+            if hasattr(report, "wasxfail"):
+                reason = f"Expected to fail: {report.wasxfail}"
+                del report.wasxfail
+            report.outcome = "failed"
+            report.longrepr = f"{reason} (in CI a skip is a failure)"
+        return report
+
+
+def pytest_configure(config):
+    # A plugin of its own, because a conftest's hooks are not called for the doctests outside its folder.
+    if os.environ.get("CI"):
+        config.pluginmanager.register(SkipsAreFailures(), "skips-are-failures")
