@@ -1,8 +1,8 @@
 """The registry of op cases: how each op of the package is called, and what it is by definition.
 
 A `Case` is one call of one op: where its inputs come from, its options, and a reference, the same function written
-without the op, in plain NumPy or Python loops. `CASES` is the list; `RANDOM` has a Hypothesis strategy of cases for each
-op that has a gradient. The tests are generated from both, and one of them fails if an op is missing here.
+without the op, in plain NumPy or Python loops. `CASES` is the list; `RANDOM` has a Hypothesis strategy of cases for
+each op that has a gradient. The tests are generated from both, and one of them fails if an op is missing here.
 
 A reference must be right on complex numbers too, so that complex step can differentiate it: it compares real parts,
 and is made of functions that keep a tiny imaginary part (so no `exp(1j * x)`).
@@ -97,18 +97,19 @@ class Case:
     note: str = ""
     flat: bool = False  # no gradient flows through this op
     analytic: bool = True  # the op's own forward and backward mean the same on complex numbers
-    dtype: Any = None  # of the value, where it is not that of the floating inputs
+    result: Any = None  # dtype of the value, where it is not that of the floating inputs
 
     @property
     def name(self) -> str:
         shapes = "x".join(str(shape).replace(" ", "") for _, shape in self.inputs)
-        options = ",".join(f"{name}={value}" for name, value in self.options.items() if name != "index")
+        options = ",".join(f"{name}={getattr(value, '__name__', value)}" for name, value in self.options.items()
+                           if name != "index")
         return " ".join(filter(None, [self.op.__name__, shapes, options.replace(" ", ""), self.note]))
 
     def from_units(self, units: Sequence[np.ndarray], dtype: Any = np.float64) -> list[Any]:
         """The inputs made of uniform numbers; floats get the dtype."""
         values = [domain(u) for (domain, _), u in zip(self.inputs, units, strict=True)]
-        return [np.asarray(x, dtype) if is_float(x) else x for x in values]
+        return [x if type(x) in (int, float) else np.asarray(x, dtype if is_float(x) else None) for x in values]
 
     def arrays(self, dtype: Any = np.float64, seed: int = 0) -> list[Any]:
         """The inputs for a seed."""
@@ -126,9 +127,9 @@ RANDOM: dict[type[Op], list[st.SearchStrategy[Case]]] = {}
 
 
 def add(op: type[Op], reference: Callable[..., Any], *inputs: tuple[Domain, tuple[int, ...]], note: str = "",
-        flat: bool = False, analytic: bool = True, dtype: Any = None, **options: Any) -> None:
+        flat: bool = False, analytic: bool = True, result: Any = None, **options: Any) -> None:
     """Register one case."""
-    CASES.append(Case(op, reference, inputs, options, note, flat, analytic, dtype))
+    CASES.append(Case(op, reference, inputs, options, note, flat, analytic, result))
 
 
 def add_random(op: type[Op], strategy: st.SearchStrategy[Case]) -> None:
@@ -149,7 +150,7 @@ SHAPES: dict[int, list[tuple[tuple[int, ...], ...]]] = {
 
 def pointwise(op: type[Op], reference: Callable[..., Any], *domains: Domain, note: str = "", **claims: Any) -> None:
     """Register an op that broadcasts, on the shapes above and on random ones. Python numbers have no shape."""
-    shaped = [i for i, domain in enumerate(domains) if not isinstance(domain(np.zeros(())), int | float)]
+    shaped = [i for i, domain in enumerate(domains) if type(domain(np.zeros(()))) not in (int, float)]
 
     def case(shapes: Sequence[tuple[int, ...]]) -> Case:
         by_input = dict(zip(shaped, shapes, strict=True))
@@ -218,11 +219,11 @@ for op, function in [
     (ops.Less, lambda a, b: a < b), (ops.LessEqual, lambda a, b: a <= b), (ops.Greater, lambda a, b: a > b),
     (ops.GreaterEqual, lambda a, b: a >= b), (ops.Equal, lambda a, b: a == b), (ops.NotEqual, lambda a, b: a != b),
 ]:
-    pointwise(op, entry_by_entry(function), integral, integral, flat=True, dtype=bool)
-pointwise(ops.LogicalAnd, entry_by_entry(lambda a, b: bool(a and b)), integral, truth, flat=True, dtype=bool)
-pointwise(ops.LogicalOr, entry_by_entry(lambda a, b: bool(a or b)), integral, truth, flat=True, dtype=bool)
-pointwise(ops.LogicalNot, entry_by_entry(lambda a: not a), integral, flat=True, dtype=bool)
-pointwise(ops.IsNan, entry_by_entry(lambda x: x != x), some_nan, flat=True, dtype=bool)
+    pointwise(op, entry_by_entry(function), integral, integral, flat=True, result=bool)
+pointwise(ops.LogicalAnd, entry_by_entry(lambda a, b: bool(a and b)), integral, truth, flat=True, result=bool)
+pointwise(ops.LogicalOr, entry_by_entry(lambda a, b: bool(a or b)), integral, truth, flat=True, result=bool)
+pointwise(ops.LogicalNot, entry_by_entry(lambda a: not a), integral, flat=True, result=bool)
+pointwise(ops.IsNan, entry_by_entry(lambda x: x != x), some_nan, flat=True, result=bool)
 pointwise(ops.Sign, entry_by_entry(lambda x: (x > 0) - (x < 0), float), integral, flat=True)
 pointwise(ops.StopGradient, lambda x: x, anywhere, flat=True)
 
@@ -264,26 +265,27 @@ for op, fold, domain in [
     add_random(op, reductions(op, row_by_row(fold), domain))
 add(ops.Sum, row_by_row(sum), (anywhere, (0, 3)))
 add(ops.Sum, row_by_row(sum), (anywhere, (0, 3)), axis=0)
-add(ops.Sum, row_by_row(sum), (anywhere, (2, 3)), axis=0, dtype=np.float64)
+add(ops.Sum, row_by_row(sum), (anywhere, (2, 3)), analytic=False, result=np.float64,
+    axis=0, dtype=np.float64)
 
 
 # ------------------------------------------------------------------------------------------------------------- shaping
 
 def reordered(arrange: Callable[..., Any]) -> Callable[..., Any]:
-    """The reference of an op that moves entries: `arrange` says, for the numbers 0, 1, 2, ... in x's place, where to."""
+    """The reference of an op that moves entries: `arrange` does it to the numbers 0, 1, 2, ... in their place."""
     def reference(x: Any, **options: Any) -> Any:
         places = arrange(np.arange(np.size(x)).reshape(np.shape(x)), **options)
         return np.array([x.flat[i] for i in places.flat], x.dtype).reshape(places.shape)
     return reference
 
 
-def move(op: type[Op], arrange: Callable[..., Any], shape: tuple[int, ...], note: str = "", **options: Any) -> Case:
+def move(op: type[Op], arrange: Callable[..., Any], shape: tuple[int, ...], options: dict[str, Any]) -> Case:
     """A case of an op that moves entries."""
-    return Case(op, reordered(arrange), [(anywhere, shape)], options, note)
+    return Case(op, reordered(arrange), [(anywhere, shape)], options)
 
 
 def moves(op: type[Op], arrange: Callable[..., Any], *variants: tuple[tuple[int, ...], dict[str, Any]]) -> None:
-    CASES.extend(move(op, arrange, shape, **options) for shape, options in variants)
+    CASES.extend(move(op, arrange, shape, options) for shape, options in variants)
 
 
 def inserted(x: Any, axis: Any) -> Any:
@@ -298,16 +300,25 @@ def removed(x: Any, axis: Any = None) -> Any:
     return x.reshape([n for i, n in enumerate(x.shape) if i not in ones])
 
 
+def exchanged(x: Any, axis1: int, axis2: int) -> Any:
+    order = list(range(x.ndim))
+    order[axis1], order[axis2] = order[axis2], order[axis1]
+    return x.transpose(order)
+
+
+def transposed(x: Any, axes: Any = None) -> Any:
+    order = [i % x.ndim for i in axes] if axes else range(x.ndim)[::-1]
+    return np.einsum(x, range(x.ndim), order)
+
+
 moves(ops.Identity, lambda x: x, *((shapes[0], {}) for shapes in SHAPES[1]))
 moves(ops.Reshape, lambda x, shape: x.ravel().reshape(shape),
       ((2, 3), {"shape": (3, 2)}), ((2, 3), {"shape": -1}), ((2, 3), {"shape": (3, -1, 1)}), ((), {"shape": (1, 1)}),
       ((1,), {"shape": ()}), ((0, 3), {"shape": (3, 0)}), ((2, 3, 2), {"shape": (4, 3)}))
-moves(ops.Transpose, lambda x, axes=None: np.einsum(x, range(x.ndim), range(x.ndim)[::-1] if axes is None
-                                                     else [i % x.ndim for i in axes]),
+moves(ops.Transpose, transposed,
       ((2, 3), {}), ((2, 3, 4), {}), ((2, 3, 4), {"axes": (1, 2, 0)}), ((2, 3, 4), {"axes": (-1, 0, 1)}),
       ((2, 3), {"axes": [1, 0]}), ((), {}), ((3,), {}), ((0, 3), {}))
-moves(ops.SwapAxes, lambda x, axis1, axis2: np.moveaxis(np.moveaxis(x, axis1, 0), axis2 if axis2 > 0 else -1, 0)
-      if x.ndim == 2 and axis1 == 0 else np.einsum("abc->cba" if x.ndim == 3 else "ab->ab", x),
+moves(ops.SwapAxes, exchanged,
       ((2, 3), {"axis1": 0, "axis2": 1}), ((2, 3, 4), {"axis1": 0, "axis2": -1}), ((2, 3), {"axis1": 1, "axis2": 1}),
       ((0, 3), {"axis1": 0, "axis2": 1}))
 moves(ops.ExpandDims, inserted, ((2, 3), {"axis": 0}), ((2, 3), {"axis": -1}), ((2, 3), {"axis": (0, 2)}),
@@ -319,43 +330,199 @@ moves(ops.BroadcastTo, lambda x, shape: x + np.zeros(shape, int),
       ((1, 3), {"shape": (0, 3)}), ((2, 1, 1), {"shape": (4, 2, 1, 3)}), ((), {"shape": ()}))
 
 
+def any_axis(shape: tuple[int, ...]) -> st.SearchStrategy[int]:
+    return st.integers(-len(shape), len(shape) - 1)
+
+
+def wider(shape: tuple[int, ...]) -> st.SearchStrategy[tuple[int, ...]]:
+    """Shapes that an array of this shape broadcasts to."""
+    kept = st.tuples(*(st.integers(0, 3) if n == 1 else st.just(n) for n in shape))
+    return st.builds(lambda front, rest: (*front, *rest), st.lists(st.integers(0, 2), max_size=2), kept)
+
+
+# What NumPy calls the op, and its options for a shape.
+MOVES: dict[type[Op], tuple[Callable[..., Any], Callable[[tuple[int, ...]], dict[str, Any]]]] = {
+    ops.Identity: (lambda x: x, lambda shape: {}),
+    ops.Reshape: (np.reshape, lambda shape: {"shape": st.permutations(shape).map(tuple)}),
+    ops.Transpose: (np.transpose, lambda shape: {"axes": st.none() | st.permutations(range(-len(shape), 0))}),
+    ops.SwapAxes: (np.swapaxes, lambda shape: {"axis1": any_axis(shape), "axis2": any_axis(shape)}),
+    ops.ExpandDims: (np.expand_dims, lambda shape: {"axis": any_axis((*shape, 1))}),
+    ops.Squeeze: (np.squeeze, lambda shape: {
+        "axis": st.sampled_from([None, (), *(i for i, n in enumerate(shape) if n == 1)])}),
+    ops.BroadcastTo: (np.broadcast_to, lambda shape: {"shape": wider(shape)}),
+}
+
+
 @st.composite
 def random_moves(draw: Any, op: type[Op]) -> Case:
-    """An op that moves entries, of a random shape with random options; NumPy's function says where they go."""
-    shape = draw(hnp.array_shapes(min_dims=1, max_dims=4, max_side=3, min_side=0))
-    axes = st.integers(-len(shape), len(shape) - 1)
-    if op is ops.Identity:
-        return move(op, lambda x: x, shape)
-    if op is ops.Reshape:
-        return move(op, np.reshape, shape, shape=tuple(draw(st.permutations(shape))))
-    if op is ops.Transpose:
-        signed = [i - draw(st.sampled_from([0, len(shape)])) for i in draw(st.permutations(range(len(shape))))]
-        return move(op, np.transpose, shape, axes=tuple(signed))
-    if op is ops.SwapAxes:
-        return move(op, np.swapaxes, shape, axis1=draw(axes), axis2=draw(axes))
-    if op is ops.ExpandDims:
-        return move(op, np.expand_dims, shape, axis=draw(st.integers(-len(shape) - 1, len(shape))))
-    if op is ops.Squeeze:
-        shape = tuple(draw(st.permutations([*shape, 1, 1])))
-        ones = [i for i, n in enumerate(shape) if n == 1]
-        return move(op, np.squeeze, shape, axis=draw(st.none() | st.sampled_from(ones)))
-    result = draw(hnp.broadcastable_shapes(shape, min_dims=len(shape), max_side=3).filter(
-        lambda wide: np.broadcast_shapes(shape, wide) == wide))
-    return move(op, np.broadcast_to, shape, shape=result)
+    function, options = MOVES[op]
+    shape = draw(hnp.array_shapes(max_dims=4, max_side=3, min_side=0))
+    return move(op, function, shape, {name: draw(strategy) for name, strategy in options(shape).items()})
 
 
-for op in (ops.Identity, ops.Reshape, ops.Transpose, ops.SwapAxes, ops.ExpandDims, ops.Squeeze, ops.BroadcastTo):
+for op in MOVES:
     add_random(op, random_moves(op))
 
 
-def cast(x: Any, dtype: Any) -> Any:
-    return x if np.iscomplexobj(x) else np.array([dtype(e) for e in x.flat], dtype).reshape(x.shape)
+def by_entry(x: Any, dtype: Any) -> Any:
+    return np.array([dtype(e) for e in x.flat], dtype).reshape(x.shape)
 
 
-for shapes in SHAPES[1]:
-    add(ops.Cast, lambda x, dtype: x, (anywhere, *shapes), dtype=np.float32)
-add(ops.Cast, lambda x, dtype: x, (anywhere, (2, 3)), dtype=np.float64)
+def widened(x: Any, dtype: Any) -> Any:
+    return x + np.zeros((), dtype)
+
+
+for (shape,) in SHAPES[1]:
+    for dtype in (np.float32, np.float64):
+        add(ops.Cast, widened, (anywhere, shape), analytic=False, result=dtype, dtype=dtype)
+add_random(ops.Cast, st.builds(
+    lambda shape, dtype: Case(ops.Cast, widened, [(anywhere, shape)], {"dtype": dtype}, analytic=False, result=dtype),
+    hnp.array_shapes(min_dims=0, min_side=0, max_side=3), st.sampled_from([np.float32, np.float64])))
 for dtype in (np.int64, np.bool_):
-    CASES.append(Case(ops.CastToInteger, cast, [(integral, (2, 3))], {"dtype": dtype}, flat=True, dtype=dtype))
-add_random(ops.Cast, hnp.array_shapes(min_dims=0, min_side=0, max_side=3).map(
-    lambda shape: Case(ops.Cast, lambda x, dtype: x, [(anywhere, shape)], {"dtype": np.float32}, dtype=np.float32)))
+    add(ops.CastToInteger, by_entry, (integral, (2, 3)), flat=True, result=dtype, dtype=dtype)
+
+
+# ------------------------------------------------------------------------------------------------------------- joining
+
+def joined(*arrays: Any, axis: int) -> Any:
+    """Slices along the axis, one by one."""
+    slices = [array.take(i, axis) for array in arrays for i in range(array.shape[axis])]
+    return np.stack(slices, axis) if slices else arrays[0]
+
+
+@st.composite
+def concatenations(draw: Any) -> Case:
+    shape = draw(hnp.array_shapes(max_dims=3, max_side=3))
+    axis = draw(st.integers(-len(shape), len(shape) - 1))
+    lengths = draw(st.lists(st.integers(0, 3), min_size=1, max_size=3))
+    i = axis % len(shape)
+    inputs = [(anywhere, (*shape[:i], length, *shape[i + 1:])) for length in lengths]
+    return Case(ops.Concatenate, joined, inputs, {"axis": axis})
+
+
+for shapes, axis in [([(2, 3), (1, 3)], 0), ([(2, 3), (2, 1), (2, 2)], -1), ([(3,)], 0), ([(2, 3), (0, 3)], 0),
+                     ([(2, 1, 3), (2, 2, 3)], 1), ([(0, 3), (0, 3)], 0)]:
+    add(ops.Concatenate, joined, *((anywhere, shape) for shape in shapes), axis=axis)
+add_random(ops.Concatenate, concatenations())
+
+
+# ------------------------------------------------------------------------------------------------------------ indexing
+
+def places(shape: tuple[int, ...], index: Any) -> np.ndarray:
+    """Where x[index] takes its entries from, as positions in x.flat."""
+    return np.asarray(np.arange(math.prod(shape)).reshape(shape)[index])
+
+
+def index_case(shape: tuple[int, ...], index: Any, adjoint: bool = False) -> Case:
+    """x[index], or its adjoint: an array added into zeros at the index."""
+    parts = index if isinstance(index, tuple) else (index,)
+    arrays = [(given(part), np.shape(part)) for part in parts if isinstance(part, np.ndarray)]
+    structure = tuple(ARRAY if isinstance(part, np.ndarray) else part for part in parts)
+    at = places(shape, index)
+    note = repr(index).replace("array", "").replace("slice", "").replace("None", "").replace(" ", "").replace("\n", "")
+
+    def taken(x: Any, *arrays: Any, index: Any) -> Any:
+        return np.array([x.flat[i] for i in at.flat], x.dtype).reshape(at.shape)
+
+    def scattered(x: Any, *arrays: Any, shape: Any, index: Any) -> Any:
+        y = np.zeros(math.prod(shape), x.dtype)
+        for i, entry in zip(at.flat, x.flat, strict=True):
+            y[i] += entry
+        return y.reshape(shape)
+
+    if adjoint:
+        options = {"shape": shape, "index": structure}
+        return Case(ops.ScatterAdd, scattered, [(anywhere, at.shape), *arrays], options, note)
+    return Case(ops.Index, taken, [(anywhere, shape), *arrays], {"index": structure}, note)
+
+
+@st.composite
+def indexings(draw: Any, adjoint: bool) -> Case:
+    shape = draw(hnp.array_shapes(max_dims=3, max_side=3))
+    integers = hnp.integer_array_indices(shape, result_shape=hnp.array_shapes(max_dims=2, max_side=3))
+    masks = st.integers(1, len(shape)).flatmap(lambda n: hnp.arrays(bool, shape[:n]))
+    index = draw(hnp.basic_indices(shape, allow_newaxis=True) | integers | masks)
+    return index_case(shape, index, adjoint)
+
+
+_REPEATED, _NEGATIVE, _TABLE = np.array([0, 0, 1]), np.array([-1, 1, -1]), np.array([[0, 2], [2, 2]])
+_MASK = np.array([[True, False, True], [False, False, True]])
+INDICES: list[tuple[tuple[int, ...], Any]] = [
+    ((3,), 1), ((3,), -1), ((2, 3), 0), ((2, 3), (1, -2)), ((2, 3), np.s_[:, 1]), ((2, 3), np.s_[..., ::-1]),
+    ((2, 3), np.s_[None, :, 1:]), ((2, 3), (Ellipsis,)), ((2, 3), ()), ((), ()), ((), None), ((4,), np.s_[3:0:-2]),
+    ((2, 3), np.s_[2:]), ((0, 3), np.s_[:, 0]),
+    ((3,), _REPEATED), ((2, 3), _REPEATED), ((3,), _TABLE), ((2, 3), (slice(None), _TABLE)),
+    ((2, 3), (_NEGATIVE, _REPEATED)), ((2, 3), (0, _REPEATED)), ((2, 3, 2), (_REPEATED, slice(None), _REPEATED)),
+    ((2, 3, 2), (slice(None), _NEGATIVE, 0)), ((3,), np.array([], int)), ((3,), np.array(1)),
+    ((2, 3), _MASK), ((2, 3), np.array([False, True])), ((2, 3), (slice(None), np.array([True, False, True]))),
+    ((2, 3), np.zeros((2, 3), bool)), ((2, 3), (np.array([[0], [1]]), np.array([0, 0]))),
+    ((2, 3, 2), (_MASK, 1)), ((2, 3), (None, _REPEATED)), ((2, 3), (np.array([True, True]), _REPEATED[:2])),
+    ((2, 3), np.array([0, 0, 1], np.uint8)),
+]
+for adjoint in (False, True):
+    CASES.extend(index_case(shape, index, adjoint) for shape, index in INDICES)
+    add_random(ops.ScatterAdd if adjoint else ops.Index, indexings(adjoint))
+
+
+# ------------------------------------------------------------------------------------------------ matrices and network
+
+def product(A: Any, B: Any) -> Any:
+    """Every product of two entries in an array of its own axis, then the sum over that axis."""
+    row, column = A.ndim == 1, B.ndim == 1
+    A, B = A[None, :] if row else A, B[:, None] if column else B
+    C = (A[..., :, :, None] * B[..., None, :, :]).sum(-2)
+    C = C[..., 0, :] if row else C
+    return C[..., 0] if column else C
+
+
+def with_bias(Z: Any, b: Any) -> Any:
+    """One by one: the bias of a row, or of a column."""
+    by_row = b.ndim == 2
+    Y = [z + b[i[-2], 0] if by_row else z + b[i[-1]] for i, z in np.ndenumerate(Z)]
+    return np.array(Y, np.result_type(Z, b)).reshape(Z.shape)
+
+
+def negative_log_likelihood(Z: Any, t: Any, axis: int = -1) -> Any:
+    """Sample by sample, as in a textbook, and no care for overflow."""
+    logits = np.moveaxis(Z, axis, -1).reshape(-1, Z.shape[axis])
+    losses = [np.log(np.exp(z).sum()) - z[k] for z, k in zip(logits, t.ravel(), strict=True)]
+    return sum(losses) / len(losses)
+
+
+def nll_case(shape: tuple[int, ...], axis: int, dtype: Any = np.int64) -> Case:
+    i = axis % len(shape)
+    labels = (integers_below(shape[i], dtype), (*shape[:i], *shape[i + 1:]))
+    return Case(ops.LogSoftmaxNLL, negative_log_likelihood, [(anywhere, shape), labels], {"axis": axis},
+                note="" if dtype is np.int64 else dtype.__name__)
+
+
+@st.composite
+def nll_cases(draw: Any) -> Case:
+    shape = draw(hnp.array_shapes(max_dims=3, max_side=4))
+    return nll_case(shape, draw(st.integers(-len(shape), len(shape) - 1)))
+
+
+MATRICES = [((2, 3), (3, 4)), ((3,), (3,)), ((3,), (3, 2)), ((2, 3), (3,)), ((5, 2, 3), (3, 4)), ((2, 3), (5, 3, 4)),
+            ((4, 1, 2, 3), (2, 3, 1)), ((1, 2, 3), (4, 3, 2)), ((3,), (5, 3, 2)), ((5, 2, 3), (3,)), ((1, 3), (3, 1)),
+            ((0, 3), (3, 2)), ((2, 0), (0, 3)), ((2, 3), (3, 0)), ((0,), (0,)), ((0, 2, 3), (3, 2)), ((3, 3), (3, 3))]
+for shapes in MATRICES:
+    add(ops.MatMul, product, *((anywhere, shape) for shape in shapes))
+add_random(ops.MatMul, hnp.mutually_broadcastable_shapes(
+    signature=np.matmul.signature, max_dims=2, max_side=3, min_side=0).map(
+    lambda drawn: Case(ops.MatMul, product, [(anywhere, shape) for shape in drawn.input_shapes])))
+
+BIASED = [((4, 3), (4, 1)), ((5, 3), (3,)), ((2, 4, 3), (4, 1)), ((2, 4, 3), (3,)), ((3,), (3,)), ((0, 3), (3,)),
+          ((4, 0), (4, 1)), ((3, 3), (3, 1)), ((1, 1), (1, 1))]
+for shapes in BIASED:
+    add(ops.AddBias, with_bias, *((anywhere, shape) for shape in shapes))
+add_random(ops.AddBias, st.builds(
+    lambda shape, by_row: Case(ops.AddBias, with_bias, [
+        (anywhere, shape), (anywhere, (shape[-2], 1) if by_row else shape[-1:])]),
+    hnp.array_shapes(min_dims=2, min_side=0, max_side=4), st.booleans()))
+
+for shape, axis in [((5, 3), -1), ((3, 5), 0), ((2, 3, 4), 1), ((3, 2, 2), 0), ((2, 2, 3), -1), ((3,), 0), ((1, 4), 1),
+                    ((2, 1), -1)]:
+    CASES.append(nll_case(shape, axis))
+CASES.append(nll_case((5, 3), -1, np.uint8))
+CASES.append(Case(ops.LogSoftmaxNLL, negative_log_likelihood, [(anywhere, (5, 3)), (integers_below(3), (5,))]))
+add_random(ops.LogSoftmaxNLL, nll_cases())

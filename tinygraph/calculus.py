@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-from .node import Node, Value, describe
+from .node import Node, Value, describe, plain_array
+from .op import Primitive
 from .tape import Tape, as_value
 
 Function = Callable[..., Any]
@@ -62,14 +63,14 @@ def jvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[A
 
     The reverse sweep is linear in the cotangent it starts from; its own transpose takes a tangent forward.
     """
-    if len(primals) != len(tangents):
-        raise ValueError(f"jvp: {len(primals)} primals but {len(tangents)} tangents")
+    if len(primals) != len(tangents) or not primals:
+        raise ValueError(f"jvp: {len(primals)} primals and {len(tangents)} tangents")
     for i, (x, v) in enumerate(zip(primals, tangents, strict=True)):
         if np.shape(x) != np.shape(v):
             raise ValueError(f"jvp: tangent {i} has shape {np.shape(v)}, its primal {np.shape(x)}")
     record = _Record("jvp", f, primals, {}, range(len(primals)))
     cotangent = Value(np.ones(record.output.shape, record.output.dtype), needs_grad=True)
-    grads = record.tape.backprop(record.variables, cotangent, traced=True)
+    grads = record.sweep(cotangent)
     along = functools.reduce(operator.add, (np.sum(g * v) for g, v in zip(grads, tangents, strict=True)))
     traced = record.traced or any(isinstance(v, Node) for v in tangents)
     cotangent.needs_grad = False
@@ -85,11 +86,11 @@ def jacobian(f: Function, argnums: int | Sequence[int] = 0) -> Function:
     def jacobian_f(*args: Any, **options: Any) -> Any:
         record = _Record("jacobian", f, args, options, argnums)
         shape = np.shape(record.value)
-        units = np.eye(record.output.size, dtype=record.output.dtype).reshape(-1, *shape)
+        units = np.eye(record.output.size, dtype=record.output.dtype).reshape(record.output.size, *shape)
         rows = [record.gradients(unit) for unit in units]
         columns = zip(*rows, strict=True) if rows else [()] * len(record.arguments)
-        return record.pack([_joined(column, shape, np.shape(x))
-                            for column, x in zip(columns, record.arguments, strict=True)])
+        return record.pack([_joined(column, shape, x.shape, x.dtype)
+                            for column, x in zip(columns, record.variables, strict=True)])
 
     return jacobian_f
 
@@ -112,69 +113,89 @@ def hvp(f: Function) -> Function:
     return hvp_f
 
 
-class _Record:
-    """One call of a function on fresh nodes: its value, and the way back from it.
+class Variable(Primitive):
+    """What a transform differentiates by: its argument, as a node of its own. A source while the transform runs."""
 
-    `traced` says whether results must be nodes: an argument was one, or the function used one from outside that wants
-    a gradient itself.
+    __slots__ = ("source",)
+    source: bool
+
+    def forward(self, x: Any) -> Any:
+        return x
+
+    def backward(self, grad: Any, y: Any, x: Any) -> Any:
+        return grad
+
+
+class _Record:
+    """One call of a function on fresh variables: its value, and the way back from it.
+
+    `traced` says whether results must be nodes: an argument was one, or the function used one from outside that is a
+    source of gradients for somebody else.
     """
 
     def __init__(self, name: str, f: Function, args: Sequence[Any], options: dict[str, Any],
                  argnums: int | Sequence[int]) -> None:
-        self.single = isinstance(argnums, int)
-        indices = [argnums] if isinstance(argnums, int) else list(argnums)
+        self.single = not isinstance(argnums, Iterable)
+        indices = [operator.index(i) for i in (argnums if isinstance(argnums, Iterable) else [argnums])]
         given = list(args)
         for i in indices:
             if not -len(args) <= i < len(args):
                 raise TypeError(f"{name}: argnums={i}, but the function was called with {len(args)} arguments")
             given[i] = _variable(name, i, args[i])
         self.arguments = [args[i] for i in indices]
-        self.variables: list[Value] = [given[i] for i in indices]
+        self.variables: list[Variable] = [given[i] for i in indices]
         result = f(*given, **options)
         if not isinstance(result, Node):
+            if not isinstance(result, np.ndarray | np.generic | float | complex | int):
+                raise TypeError(f"{name}: the function must return a number or an array, got {type(result).__name__}")
             result = Value(result)
         if result.dtype.kind not in "fc":
             raise TypeError(f"{name}: the function returned {describe(result)}; only floats have a derivative")
         self.output = as_value(result)
-        self.tape = Tape(self.output, until=self.variables)
-        known = set(self.variables)
+        self.tape = Tape(self.output, until=[variable for variable in self.variables if variable.inputs])
+        own = set(self.variables)
         self.traced = (any(isinstance(x, Node) for x in self.arguments)
-                       or any(leaf.needs_grad and leaf not in known for leaf in self.tape.leaves))
-        if self.traced:  # the results are somebody's graph: for whoever reads it, these variables are constants
-            for variable in self.variables:
-                variable.needs_grad = variable.needs_grad and bool(variable.inputs)
+                       or any(node.source and node not in own for node in self.tape))
         kind = float if all(type(x) is float for x in self.arguments) else np.ndarray
-        self.value = self.output if self.traced else plain(self.output._value, kind)
+        self.value = self.output if self.traced else plain(np.array(self.output._value), kind)
 
     def gradients(self, cotangent: Any = None) -> list[Any]:
         """The gradient by each argument: a node if traced, otherwise an array, or a float for a float."""
         traced = self.traced or isinstance(cotangent, Node)
-        grads = self.tape.backprop(self.variables, cotangent, traced=traced)
+        grads = self.sweep(cotangent) if traced else self.tape.backprop(self.variables, cotangent)
         return grads if traced else [plain(g, type(x)) for g, x in zip(grads, self.arguments, strict=True)]
+
+    def sweep(self, cotangent: Any) -> list[Node]:
+        """The gradients as nodes. They are a graph of somebody else's, in which these variables are constants."""
+        for variable in self.variables:
+            variable.source = False
+            variable.needs_grad = bool(variable.inputs) and variable.inputs[0].needs_grad
+        return self.tape.backprop(self.variables, cotangent, traced=True)
 
     def pack(self, results: list[Any]) -> Any:
         return results[0] if self.single else tuple(results)
 
 
-def plain(value: Any, kind: type) -> Any:
-    """A value for the caller to keep: a float if such came in, otherwise an array that is the caller's own."""
-    if kind is float and not np.ndim(value):
-        return value.item()
-    return value if value.flags.writeable and value.base is None else np.array(value)
+def plain(array: np.ndarray, kind: type) -> Any:
+    """An array for the caller to keep, as a float if such came in."""
+    return array.item() if kind is float and not array.ndim else array
 
 
-def _variable(name: str, i: int, x: Any) -> Value:
-    """A fresh node for argument number i."""
+def _variable(name: str, i: int, x: Any) -> Variable:
+    """A fresh variable for argument number i."""
     if not isinstance(x, Node | np.ndarray | np.generic | float | complex | int):
         raise TypeError(f"{name}: argument {i} must be a number or an array, got {type(x).__name__}")
-    variable: Value = np.copy(x) if isinstance(x, Node) else Value(x, needs_grad=True)  # type: ignore[assignment]
+    variable = Variable(x if isinstance(x, Node) else plain_array(x))
     if variable.dtype.kind not in "fc":
         raise TypeError(f"{name}: argument {i} ({describe(variable)}) has no derivative: give floats")
+    if not isinstance(x, Node):
+        variable.inputs = ()
+    variable.source = variable.needs_grad = True
     return variable
 
 
-def _joined(rows: Sequence[Any], shape: tuple[int, ...], tail: tuple[int, ...]) -> Any:
+def _joined(rows: Sequence[Any], shape: tuple[int, ...], tail: tuple[int, ...], dtype: Any) -> Any:
     """One array from the rows of a Jacobian."""
     if not rows:
-        return np.zeros((*shape, *tail))
+        return np.zeros((*shape, *tail), dtype)
     return np.reshape(np.stack(rows), (*shape, *tail)) if shape or tail else rows[0]

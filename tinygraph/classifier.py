@@ -162,8 +162,9 @@ class SGD:
         Raises RuntimeError if a gradient is missing, before anything has changed.
         """
         lr = float(self.lr)  # a NumPy scalar would widen float32
-        parameters = self.model.parameters
-        if any(parameter.grad is None for parameter in parameters):
-            raise RuntimeError("step() needs gradients: call loss(X, t) and backward() first")
-        for parameter in parameters:
-            parameter.assign(parameter.current()._value - lr * parameter.grad)
+        steps = [(parameter, parameter.grad) for parameter in self.model.parameters]
+        for _, grad in steps:
+            if grad is None:
+                raise RuntimeError("step() needs gradients: call loss(X, t) and backward() first")
+        for parameter, grad in steps:
+            parameter.assign(parameter.current()._value - lr * grad)  # type: ignore[operator]

@@ -7,6 +7,7 @@ that was overwritten behind the library's back. Both say which line of user code
 from __future__ import annotations
 
 import linecache
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,8 +19,8 @@ import numpy as np
 from .node import WATCHER, Value, describe
 from .op import Op
 
-_OURS = str(Path(__file__).parent)
-_NUMPY = str(Path(np.__file__).parent)
+_OURS = str(Path(__file__).parent) + os.sep
+_NUMPY = str(Path(np.__file__).parent) + os.sep
 
 
 @contextmanager
@@ -34,7 +35,7 @@ def detect_nan() -> Iterator[None]:
     ...     loss = np.log(x).sum()
     Traceback (most recent call last):
         ...
-    FloatingPointError: the value of Log (2,) float64 is not finite: 1 of 2 entries, first -inf at (1,) ...
+    FloatingPointError: the value of Log (2,) float64 is not finite: 1 of 2 entries, first -inf at (1,); ...
     """
     with _watch(_NanWatcher()):
         yield
@@ -132,7 +133,7 @@ class _Both:
 def user_line() -> str:
     """Where the code outside this package and NumPy is now: file, line and text."""
     frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith((_OURS, _NUMPY)):
+    while frame.f_back is not None and frame.f_code.co_filename.startswith((_OURS, _NUMPY, "<methods of ")):
         frame = frame.f_back
     name, line = frame.f_code.co_filename, frame.f_lineno
     text = linecache.getline(name, line).strip()

@@ -48,6 +48,9 @@ WATCHER: ContextVar[Watcher | None] = ContextVar("tinygraph_watcher", default=No
 
 _STORE_SUBSCR = dis.opmap["STORE_SUBSCR"]
 
+# True while a rule or an expansion runs on nodes: reading a node as a number there would cut it out of the graph.
+TRACING: ContextVar[bool] = ContextVar("tinygraph_tracing", default=False)
+
 # Serial numbers: a node's is larger than those of its inputs, so sorting by it is a topological sort.
 next_serial = itertools.count().__next__
 
@@ -69,6 +72,7 @@ class Node:
     inputs: tuple[Any, ...]
     needs_grad: bool
     differentiable = True
+    source = False  # whether a gradient may be asked for by this very node: a parameter, the variable of a transform
 
     # ------------------------------------------------------------------------------------------ the value and its type
 
@@ -87,15 +91,15 @@ class Node:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return np.shape(self._value)
+        return self._value.shape  # type: ignore[no-any-return]
 
     @property
     def ndim(self) -> int:
-        return np.ndim(self._value)
+        return self._value.ndim  # type: ignore[no-any-return]
 
     @property
     def size(self) -> int:
-        return int(np.size(self._value))
+        return self._value.size  # type: ignore[no-any-return]
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -103,6 +107,7 @@ class Node:
 
     def item(self) -> Any:
         """The value as a Python number; the node must have one element."""
+        self._refuse_quiet_read(sys._getframe(1))
         return self.value.item()
 
     def __len__(self) -> int:
@@ -114,20 +119,20 @@ class Node:
         return (self[i] for i in range(len(self)))
 
     def __bool__(self) -> bool:
-        self._refuse_store(sys._getframe(1))
+        self._refuse_quiet_read(sys._getframe(1), tracing=False)
         return bool(self.value)
 
     def __float__(self) -> float:
-        self._refuse_store(sys._getframe(1))
-        return float(self.item())
+        self._refuse_quiet_read(sys._getframe(1))
+        return float(self.value.item())
 
     def __int__(self) -> int:
-        self._refuse_store(sys._getframe(1))
-        return int(self.item())
+        self._refuse_quiet_read(sys._getframe(1))
+        return int(self.value.item())
 
     def __complex__(self) -> complex:
-        self._refuse_store(sys._getframe(1))
-        return complex(self.item())
+        self._refuse_quiet_read(sys._getframe(1))
+        return complex(self.value.item())
 
     def __format__(self, spec: str) -> str:
         return format(self.item(), spec) if spec else str(self)
@@ -136,7 +141,7 @@ class Node:
         numbers = np.array2string(self.value, precision=4, threshold=6, edgeitems=2, separator=", ")
         if self.ndim > 1:
             numbers = "\n" + numbers
-        return f"<{describe(self)} {numbers}>"
+        return f"<{describe(self)} {numbers}>".replace(" \n", "\n")
 
     # ------------------------------------------------------------------------------------------------------- operators
 
@@ -234,7 +239,7 @@ class Node:
             return TWINS[ufunc](*inputs)
         if method == "reduce" and ufunc in REDUCTIONS:
             return TWINS[REDUCTIONS[ufunc]](*inputs, **{"axis": 0, **options})
-        name = f"np.{ufunc.__name__}" + ("" if method == "__call__" else f".{method}")
+        name = f"the ufunc {ufunc.__name__}" + ("" if method == "__call__" else f".{method}")
         if method != "__call__" or ufunc not in TWINS:
             raise _not_covered(name)
         raise NotImplementedError(f"{name} on nodes takes no {', '.join(options)}=")
@@ -250,8 +255,12 @@ class Node:
         raise TypeError(f"{describe(self)} does not turn into an array by itself: write node.value for its array "
                         "(no gradient will flow), or build with np.stack, np.concatenate or np.where to keep the graph")
 
-    def _refuse_store(self, caller: FrameType) -> None:
-        """`array[i] = node` asks for a float without a word; the instruction that the caller is at tells it apart."""
+    def _refuse_quiet_read(self, caller: FrameType, tracing: bool = True) -> None:
+        """A number read from a node takes no gradient along: refused in a rule that is traced, and in `array[i] = node`,
+        where NumPy asks for the number without a word (the instruction that the caller is at tells)."""
+        if tracing and TRACING.get():
+            raise TypeError(f"{describe(self)} was read as a number (by math, float() or item()) in code that is traced: "
+                            "use NumPy functions, so that the gradient can follow")
         if caller.f_code.co_code[caller.f_lasti] == _STORE_SUBSCR:
             self.__array__()
 
@@ -288,6 +297,10 @@ class Version(Value):
     """The value that a state had when an op used it."""
 
     __slots__ = ("state",)
+
+    @property
+    def source(self) -> bool:  # type: ignore[override]
+        return self.needs_grad
 
     def __init__(self, state: State, value: np.ndarray, needs_grad: bool) -> None:
         self._value, self.inputs, self.needs_grad, self.serial = value, (), needs_grad, next_serial()

@@ -18,12 +18,14 @@ which order gradients travel: that is the tape's business.
 from __future__ import annotations
 
 import inspect
+import linecache
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any, ClassVar
 
 import numpy as np
 
-from .node import TWINS, WATCHER, Node, State, Value, describe, next_serial, plain_array
+from .node import TRACING, TWINS, WATCHER, Node, State, Value, describe, next_serial, plain_array
 
 # What enters an op as it is: arrays, and numbers (Python's stay weak in NumPy's promotion of types).
 _PLAIN = frozenset({np.ndarray, float, int, complex, bool})
@@ -69,7 +71,6 @@ class Op(Value):
     n_inputs: ClassVar[int | None]  # None: any number
     n_kept: ClassVar[int] = 0
     option_names: ClassVar[frozenset[str]]
-    pull: ClassVar[Callable[[Any, Any], Any]]
 
     def __init_subclass__(cls, twin: Any = None, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -80,38 +81,31 @@ class Op(Value):
             if twin is None and issubclass(cls, Primitive) and not inspect.isfunction(cls.forward):
                 twin = cls.forward
         if twin is not None:
-            if twin in TWINS and TWINS[twin].__qualname__ != cls.__qualname__:  # a notebook may run its cell again
-                raise TypeError(f"{cls.__name__}: np.{twin.__name__} on nodes is {TWINS[twin].__qualname__} already")
+            known = TWINS.get(twin, cls)
+            if (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):  # a notebook may do it again
+                raise TypeError(f"{cls.__name__}: np.{twin.__name__} on nodes is {known.__qualname__} already")
             TWINS[twin] = cls if isinstance(twin, np.ufunc) else _numpy_call(cls, twin)
 
     def __init__(self, *inputs: Any, **options: Any) -> None:
-        count = self.n_inputs
-        if count is not None and len(inputs) != count:
-            raise TypeError(f"{type(self).__name__} takes {count} inputs, got {len(inputs)}; options go by name")
-        nodes, values, needs = [], [], False
-        for x in inputs:
-            if isinstance(x, Value):
-                value, need = x._value, x.needs_grad
-            else:
-                x, value, need = plain_input(x)
-            nodes.append(x)
-            values.append(value)
-            needs = needs or need
+        if not hasattr(self, "forward"):
+            raise TypeError(f"{type(self).__name__} is abstract: it has no forward")
+        resolved = [(x, x._value, x.needs_grad) if isinstance(x, Value) else plain_input(x) for x in inputs]
+        self.inputs = tuple(x for x, _, _ in resolved)
         try:
-            result = self.forward(*values, **options)
+            self._value = _output(self, self.forward(*(value for _, value, _ in resolved), **options))
         except (ValueError, TypeError, IndexError) as error:
-            raise _explained(error, self, nodes, options) from None
-        if self.n_kept:
-            self._value, *kept = result
-            self.kept = tuple(kept)
-        else:
-            self._value = result
-        self.inputs = tuple(nodes)
-        self.options = options
-        self.needs_grad = needs and self.differentiable
+            raise _explained(error, self, self.inputs, options) from None
+        self.needs_grad = self.differentiable and any(needs for _, _, needs in resolved)
         self.serial = next_serial()
+        self.options = options
         if (watcher := WATCHER.get()) is not None:
             watcher.built(self)
+
+    def pull(self, grad: Any) -> Any:
+        """What the rule returns on arrays, for a gradient by this op's output."""
+        values = [x._value if isinstance(x, Value) else x for x in self.inputs]
+        kept = self.kept if self.n_kept else ()
+        return self.rule(grad, self._value, *values, *kept, **getattr(self, "options", {}))  # type: ignore[misc]
 
     @classmethod
     def apply(cls, *inputs: Any, **options: Any) -> Any:
@@ -123,10 +117,9 @@ class Op(Value):
 
     def pull_traced(self, grad: Node) -> Any:
         """What the rule returns on nodes: what forward kept is traced again, so that second order is right."""
-        kept = ()
-        if self.n_kept:
-            kept = run_traced(self, self.expand, *self.inputs)[1:]
-        return run_traced(self, self.rule, grad, self, *self.inputs, *kept)
+        options = getattr(self, "options", {})
+        kept = run_traced(self, self.expand, *self.inputs, **options)[1:] if self.n_kept else ()
+        return run_traced(self, self.rule, grad, self, *self.inputs, *kept, **options)  # type: ignore[arg-type]
 
 
 class Primitive(Op):
@@ -145,23 +138,26 @@ class Elementwise(Primitive):
     elementwise = True
 
 
-def run_traced(op: Op, function: Any, *arguments: Any) -> Any:
-    """`function`, a rule or an expansion of `op`, on nodes; says so if it cannot be traced."""
+def run_traced(op: Op, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    """`function`, a rule, a thunk or an expansion of `op`, on nodes; says so if it cannot be traced."""
+    token = TRACING.set(True)
     try:
-        return function(*arguments, **getattr(op, "options", {}))
+        return function(*arguments, **options)
     except (TypeError, NotImplementedError) as error:
         raise type(error)(f"{type(op).__name__} cannot be traced, as a second derivative or a missing backward needs: "
-                          f"its {function.__name__} must use NumPy functions that work on nodes, or the class must "
+                          f"its forward and backward must use NumPy functions that work on nodes, or the class must "
                           f"bring an `expand` or a `backward` that does. {error}") from error
+    finally:
+        TRACING.reset(token)
 
 
 def _read_definition(cls: type[Op]) -> None:
     """Check `forward` and `backward` against each other, and make the constructor and the pull for their shape."""
     forward, backward = vars(cls)["forward"], None if cls.backward is Value.backward else cls.backward
     name, own = cls.__name__, inspect.isfunction(forward)
-    inputs, options, variadic = _signature(cls, forward) if own else ([], None, False)
+    inputs, options, variadic = _signature(cls, forward) if own else ([], {}, False)
     if isinstance(forward, np.ufunc):
-        inputs, options = [f"x{i}" for i in range(forward.nin)], []
+        inputs = [f"x{i}" for i in range(forward.nin)]
     if backward is not None:
         arguments, rule_options, rule_variadic = _signature(cls, backward)
         if len(arguments) < 2 + (not variadic):
@@ -171,7 +167,7 @@ def _read_definition(cls: type[Op]) -> None:
             inputs, options = seen, rule_options
         if rule_variadic != variadic or len(seen) < len(inputs) or (own and seen[: len(inputs)] != inputs):
             raise TypeError(f"{name}.backward and forward disagree on inputs: {seen} and {inputs}")
-        if set(rule_options) != set(options or ()):
+        if rule_options != options:
             raise TypeError(f"{name}.backward and forward disagree on options: {rule_options} and {options}")
         cls.n_kept = len(seen) - len(inputs)
         if cls.n_kept and (variadic or not cls.traceable):
@@ -181,27 +177,23 @@ def _read_definition(cls: type[Op]) -> None:
     elif cls.differentiable and not cls.traceable:
         raise TypeError(f"{name} is a primitive and needs a backward")
     cls.rule = backward
-    cls.plain = backward is not None and not cls.selecting and not cls.adds_in_place
+    cls.plain = backward is not None and not cls.adds_in_place and not variadic
     if "expand" not in vars(cls):
         cls.expand = forward
     cls.n_inputs = None if variadic else len(inputs)
-    cls.option_names = frozenset(options or ())
-    specialise = _SHAPES.get(len(inputs)) if not (variadic or cls.n_kept or options) else None
-    if specialise is not None and "__init__" not in vars(cls):
-        cls.__init__, cls.pull = specialise(forward if not own else None, backward)  # type: ignore[method-assign]
-        cls.__init__.__qualname__ = name  # what Python's own errors about the number of arguments say
-    elif backward is not None:
-        cls.pull = _pull_any
+    cls.option_names = frozenset(options)
+    if not variadic:
+        _write_methods(cls, len(inputs), bool(options))
 
 
-def _signature(cls: type[Op], function: Callable[..., Any]) -> tuple[list[str], list[str], bool]:
-    """Positional names after self, keyword-only names, and whether there is a *args."""
-    positional, options, variadic = [], [], False
+def _signature(cls: type[Op], function: Callable[..., Any]) -> tuple[list[str], dict[str, Any], bool]:
+    """Positional names after self, keyword-only names with their defaults, and whether there is a *args."""
+    positional, options, variadic = [], {}, False
     for p in list(inspect.signature(function).parameters.values())[1:]:
         if p.kind is p.VAR_POSITIONAL:
             variadic = True
         elif p.kind is p.KEYWORD_ONLY:
-            options.append(p.name)
+            options[p.name] = p.default
         elif p.kind is p.VAR_KEYWORD or p.default is not p.empty:
             raise TypeError(f"{cls.__name__}.{function.__name__}: inputs are positional without defaults and options "
                             f"keyword-only (after a *); {p} is neither")
@@ -228,7 +220,7 @@ def _numpy_call(cls: type[Op], function: Callable[..., Any]) -> Callable[..., An
                 raise NotImplementedError(f"np.{function.__name__} on nodes takes no {name}=")
         return cls(*inputs, **{name: given[name] for name in given.keys() - extra.keys() - {"out"}})
 
-    call.__qualname__ = cls.__qualname__
+    call.__module__, call.__qualname__ = cls.__module__, cls.__qualname__
     return call
 
 
@@ -240,73 +232,78 @@ def _guarded(rule: Callable[..., Any]) -> Callable[..., Any]:
     return backward
 
 
-# ------------------------------------------------------------- constructor and pull by arity, for ops without options
-# A million small ops spend their time here, so the loops over inputs are written out. `function` is the NumPy function
-# that is the forward, or None for a method.
+def _write_methods(cls: type[Op], count: int, options: bool) -> None:
+    """`Op.__init__` and `Op.pull` written out for one class: a million small ops spend their time in these two.
 
-def _one_input(function: Any, rule: Any) -> tuple[Any, Any]:
-    def __init__(self: Op, a: Any) -> None:
-        if isinstance(a, Value):
-            x = a._value
-            self.needs_grad = a.needs_grad and self.differentiable
-        else:
-            a, x, needs = plain_input(a)
-            self.needs_grad = needs and self.differentiable
-        try:
-            self._value = self.forward(x) if function is None else function(x)
-        except (ValueError, TypeError, IndexError) as error:
-            raise _explained(error, self, (a,), {}) from None
-        self.inputs = (a,)
-        self.serial = next_serial()
-        if (watcher := WATCHER.get()) is not None:
-            watcher.built(self)
-
-    def pull(self: Op, grad: Any) -> Any:
-        return rule(self, grad, self._value, self.inputs[0]._value)
-
-    return __init__, pull
-
-
-def _two_inputs(function: Any, rule: Any) -> tuple[Any, Any]:
-    def __init__(self: Op, a: Any, b: Any) -> None:
-        if isinstance(a, Value):
-            x, needs_a = a._value, a.needs_grad
-        else:
-            a, x, needs_a = plain_input(a)
-        if isinstance(b, Value):
-            y, needs_b = b._value, b.needs_grad
-        else:
-            b, y, needs_b = plain_input(b)
-        try:
-            self._value = self.forward(x, y) if function is None else function(x, y)
-        except (ValueError, TypeError, IndexError) as error:
-            raise _explained(error, self, (a, b), {}) from None
-        self.inputs = (a, b)
-        self.needs_grad = (needs_a or needs_b) and self.differentiable
-        self.serial = next_serial()
-        if (watcher := WATCHER.get()) is not None:
-            watcher.built(self)
-
-    def pull(self: Op, grad: Any) -> Any:
-        a, b = self.inputs
-        return rule(self, grad, self._value,
-                    a._value if isinstance(a, Value) else a, b._value if isinstance(b, Value) else b)
-
-    return __init__, pull
-
-
-_SHAPES = {1: _one_input, 2: _two_inputs}
+    No loop over the inputs, and options and kept values only where the class has some.
+    """
+    inputs = [f"x{i}" for i in range(count)]
+    resolve = [f"    {x}, v{x}, n{x} = ({x}, {x}._value, {x}.needs_grad) if isinstance({x}, Value) else plain_input({x})"
+               for x in inputs]
+    recorded = "".join(f"{x}, " for x in inputs)
+    more = ", **options" if options else ""
+    own = inspect.isfunction(cls.forward)
+    value = f"forward({'self, ' if own else ''}{', '.join('v' + x for x in inputs)}{more})"
+    needs = " or ".join("n" + x for x in inputs) if cls.differentiable else "False"
+    source = "\n".join([
+        f"def __init__(self, {', '.join(inputs)}{more}):",
+        *resolve,
+        "    try:",
+        f"        value = {f'output(self, {value})' if cls.n_kept else value}",
+        "        if value.__class__ is not ndarray:" if own and not cls.n_kept else "",
+        "            value = output(self, value)" if own and not cls.n_kept else "",
+        "    except (ValueError, TypeError, IndexError) as error:",
+        f"        raise explained(error, self, ({recorded}), {'options' if options else '{}'}) from None",
+        f"    self.inputs = ({recorded})",
+        "    self._value = value",
+        f"    self.needs_grad = {f'({needs}) and value.dtype.kind in floats' if options else needs}",
+        "    self.serial = next_serial()",
+        "    self.options = options" if options else "",
+        "    if (watcher := WATCHER.get()) is not None:",
+        "        watcher.built(self)",
+        "def push(self, grad, cotangents, owned, add_part):",
+        f"    {recorded}= self.inputs",
+        *[f"    v{x} = {x}._value if isinstance({x}, Value) else {x}" for x in inputs],
+        f"    parts = rule(self, grad, self._value, {', '.join('v' + x for x in inputs)}"
+        f"{', *self.kept' if cls.n_kept else ''}{', **self.options' if options else ''})",
+        *(f"""
+    part = {f"parts[{i}]" if count > 1 else "parts if parts.__class__ is not tuple else parts[0]"}
+    if part is not None and isinstance({x}, Value) and {x}.needs_grad:
+        if part.__class__ is Function:
+            part = part()
+        if (part.__class__ is ndarray and {x} not in cotangents
+                and part.shape == v{x}.shape and part.dtype == v{x}.dtype):
+            cotangents[{x}] = part
+        elif part is not None:
+            add_part(cotangents, owned, self, {x}, part)""" for i, x in enumerate(inputs)),
+    ])
+    scope = dict(Value=Value, plain_input=plain_input, next_serial=next_serial, WATCHER=WATCHER, explained=_explained,
+                 output=_output, forward=cls.forward, rule=cls.rule, Function=FunctionType, ndarray=np.ndarray,
+                 floats="fc")
+    file = f"<methods of {cls.__module__}.{cls.__qualname__}>"
+    linecache.cache[file] = (len(source), None, source.splitlines(True), file)  # so that tracebacks show the lines
+    exec(compile(source, file, "exec"), scope)
+    cls.__init__, cls.push = scope["__init__"], scope["push"]  # type: ignore[assignment, method-assign]
+    cls.__init__.__qualname__ = cls.__name__  # what Python's own errors about the number of arguments say
 
 
-def _pull_any(self: Op, grad: Any) -> Any:
-    values = [x._value if isinstance(x, Value) else x for x in self.inputs]
-    kept = self.kept if self.n_kept else ()
-    return self.rule(grad, self._value, *values, *kept, **self.options)
+def _output(op: Op, result: Any) -> Any:
+    """The array that a forward returned; what else it returned is kept. A TypeError if it is not what the class says."""
+    if op.n_kept or isinstance(result, tuple):
+        if not isinstance(result, tuple) or len(result) != 1 + op.n_kept:
+            raise TypeError(f"forward must return the output and {op.n_kept} values that backward wants kept")
+        result, *kept = result
+        op.kept = tuple(kept)
+    return result if isinstance(result, np.ndarray | np.generic) else plain_array(result)
 
 
 def _explained(error: Exception, op: Op, inputs: Any, options: dict[str, Any]) -> Exception:
     """The error of a forward, with the op and the shapes of its inputs in front."""
     shapes = ", ".join(describe(x) if isinstance(x, Node) else f"{type(x).__name__} {np.shape(x)}" for x in inputs)
     given = "".join(f", {name}={value!r}" for name, value in options.items())
-    kind = next(k for k in (np.exceptions.AxisError, IndexError, ValueError, TypeError) if isinstance(error, k))
-    return kind(f"{type(op).__name__}({shapes}{given}): {error}")
+    message = f"{type(op).__name__}({shapes}{given}): {error}"
+    try:
+        explained = type(error)(message)
+    except TypeError:  # an exception class of its own kind
+        explained = ValueError(message)
+    return explained.with_traceback(error.__traceback__)

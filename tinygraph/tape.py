@@ -15,7 +15,6 @@ from __future__ import annotations
 import operator
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
 from types import FunctionType
 from typing import Any
 
@@ -68,82 +67,63 @@ class Tape:
         (output,) = self.outputs
         found = self._sweep(output, wrt, _seed(output, grad, traced), traced)
         if traced:
-            return [found[node] if node in found else Value(np.zeros_like(node._value)) for node in wrt]
-        grads: dict[Value, np.ndarray] = {}
-        return [grads[node].copy() if node in grads else grads.setdefault(node, _own(found, node)) for node in wrt]
+            grads = [found.get(node, np.zeros_like(node._value)) for node in wrt]
+            return [grad if isinstance(grad, Node) else Value(grad) for grad in grads]
+        own: dict[Value, np.ndarray] = {}
+        return [own[node].copy() if node in own else own.setdefault(node, _own(found, node)) for node in wrt]
 
-    def _sweep(self, output: Value, wrt: Sequence[Value], seed: Any, traced: bool) -> dict[Value, Any]:
-        """The walk. Returns the gradients of those nodes of `wrt` that a path leads to."""
+    def _sweep(self, output: Value, wrt: Sequence[Value], seed: Any, traced: bool,
+               branch: bool = False) -> dict[Value, Any]:
+        """The walk. Returns the gradients of those nodes of `wrt` that a path leads to.
+
+        branch: the output is itself below a selecting op.
+        """
         wanted = self._path_to(wrt)
         cotangents: dict[Value, Any] = {output: seed}
         kept: dict[Value, Any] = {}  # gradients of ops asked for; those of leaves simply stay in `cotangents`
         inner = {node for node in wrt if node.inputs}
         owned: set[Value] = set()  # whose cotangent is an array made here, so that more can be added in place
-        below: set[Value] = set()  # nodes below an op that selects
-        special = traced  # whether more than `pull` has to be considered
+        below: set[Value] = {output} if branch else set()  # nodes below an op that selects
         if (watcher := WATCHER.get()) is not None:
             watcher.sweeping(self.nodes)
-        with ExitStack() as quiet:
-            for node in reversed(self.nodes):
-                if not node.inputs:
+        general = traced or wanted is not None or watcher is not None
+        for node in reversed(self.nodes):
+            if not node.inputs:
+                continue
+            grad = cotangents.pop(node, None)
+            if grad is None:
+                continue
+            branch = node.selecting or (bool(below) and node in below)
+            if branch:
+                below.update([x for x in node.inputs if isinstance(x, Value)])
+            if node.plain and not general and not (branch and node.elementwise):
+                node.push(grad, cotangents, owned, add_part)
+                continue
+            if inner and node in inner:
+                kept[node] = grad
+            if node.adds_in_place and not traced:
+                parts = _add_in_place(node, grad, wanted, cotangents, owned)
+            elif branch and node.elementwise:
+                parts = _taken(node, grad, traced, wanted)
+            else:
+                parts = _parts(node, grad, traced, wanted, branch)
+            if len(parts) != len(node.inputs):
+                raise TypeError(f"{describe(node)}: backward returned {len(parts)} gradients for "
+                                f"{len(node.inputs)} inputs")
+            for x, part in zip(node.inputs, parts, strict=True):
+                if part is None or not _is_wanted(x, wanted):
                     continue
-                grad = cotangents.pop(node, None)
-                if grad is None:
+                if isinstance(part, FunctionType) and (part := run_traced(node, part) if traced else part()) is None:
                     continue
-                if inner and node in inner:
-                    kept[node] = grad
-                branch = False
-                if node.plain and not special:  # type: ignore[attr-defined]
-                    parts = node.pull(grad)  # type: ignore[attr-defined]
-                else:
-                    branch = node.selecting or node in below  # type: ignore[attr-defined]
-                    if branch and not below:
-                        quiet.enter_context(np.errstate(all="ignore"))  # what is not taken may well be singular
-                        special = True
-                    if node.adds_in_place and not traced:  # type: ignore[attr-defined]
-                        parts = _add_in_place(node, grad, wanted, cotangents, owned)  # type: ignore[arg-type]
-                    else:
-                        parts = _parts(node, grad, traced, wanted)  # type: ignore[arg-type]
-                if parts.__class__ is not tuple:
-                    parts = (parts,)
-                if len(parts) != len(node.inputs):
-                    raise TypeError(f"{describe(node)}: backward returned {len(parts)} gradients for "
-                                    f"{len(node.inputs)} inputs")
-                for x, part in zip(node.inputs, parts):  # noqa: B905 (checked above; strict= costs time)
-                    if not isinstance(x, Value) or not (x.needs_grad if wanted is None else x in wanted):
-                        continue
-                    if branch:
-                        below.add(x)
-                    if part.__class__ is FunctionType:
-                        part = part()
-                    if part is None:
-                        continue
-                    if branch and node.elementwise:  # type: ignore[attr-defined]
-                        part = _without_nan(part, grad)
-                    value = x._value
-                    try:
-                        if part.shape != value.shape or part.dtype != value.dtype:
-                            part = _fitted(node, x, part)
-                    except AttributeError:  # the rule returned no array
-                        part = _fitted(node, x, part)
-                    if watcher is not None:
-                        watcher.swept(x, node, part)
-                    old = cotangents.get(x)
-                    if old is None:
-                        cotangents[x] = part
-                    elif x in owned:
-                        np.add(old, part, out=old)
-                    else:
-                        cotangents[x] = total = old + part
-                        if total.__class__ is np.ndarray:
-                            owned.add(x)
+                if watcher is not None:
+                    watcher.swept(x, node, part)
+                add_part(cotangents, owned, node, x, part)
         return cotangents | kept if kept else cotangents
 
     def _path_to(self, wrt: Sequence[Value]) -> set[Value] | None:
         """The nodes that depend on one of `wrt`; None if those are just the nodes that want a gradient."""
         wanted = set(wrt)
-        if not self.until and wanted.issuperset([leaf for leaf in self.leaves if leaf.needs_grad]) and not any(
-                node.inputs or not node.needs_grad for node in wanted):
+        if not self.until and wanted == {leaf for leaf in self.leaves if leaf.needs_grad}:
             return None
         for node in self.nodes:
             for x in node.inputs:
@@ -177,6 +157,8 @@ def backprop(loss: Node, wrt: Any = None, grad: Any = None, *, traced: bool = Fa
             old = parameter._grad
             parameter._grad = array if old is None or not accumulate else old + array
         return None
+    if accumulate:
+        raise ValueError("accumulate= is about .grad, which backprop with wrt= does not set: add the results yourself")
     nodes, versions = [wrt] if isinstance(wrt, Node) else list(wrt), _versions(tape)
     leaves = [versions.get(node, node.current()) if isinstance(node, State) else as_value(node) for node in nodes]
     for i, leaf in enumerate(leaves):
@@ -214,46 +196,84 @@ TWINS[Node.backprop] = lambda node, grad, accumulate: backprop(node, grad=grad, 
 
 def _seed(output: Value, grad: Any, traced: bool) -> Any:
     """The gradient to start from: ones, or what was given, with the output's shape and dtype."""
-    if output.dtype.kind not in "fc":
+    value = output._value
+    if value.dtype.kind not in "fc":
         raise TypeError(f"{describe(output)} has no gradient: it is not of floats")
     if grad is None:
-        if output.size != 1:
+        if value.size != 1:
             raise ValueError(f"backprop starts from one number, but this is {describe(output)}: reduce it "
                              "(.sum(), .mean()) or give grad= of its shape")
-        grad = np.ones(output.shape, output.dtype)
-        return Value(grad) if traced else grad
+        grad = np.ones_like(value) if value.ndim else value.dtype.type(1)
     elif isinstance(grad, Node):
         if not traced:
             raise TypeError("grad= is a node: ask for traced=True, or give grad.value")
         grad = as_value(grad)
     else:
         grad = plain_array(grad)
-    if grad.shape != output.shape:
+    if grad.shape != value.shape:
         raise ValueError(f"grad= has shape {grad.shape}, but the output is {describe(output)}")
-    if grad.dtype != output.dtype:
-        grad = grad.astype(output.dtype)
+    if grad.dtype != value.dtype:
+        grad = grad.astype(value.dtype)
     return Value(grad) if traced and not isinstance(grad, Node) else grad
 
 
-def _parts(node: Op, grad: Any, traced: bool, wanted: set[Value] | None) -> Any:
+def add_part(cotangents: dict[Value, Any], owned: set[Value], node: Op, x: Value, part: Any) -> None:
+    """Add what `node` contributes to the gradient of its input `x`, with x's shape and dtype."""
+    if not isinstance(part, Node | np.ndarray | np.generic) or part.shape != x.shape or part.dtype != x.dtype:
+        part = _fitted(node, x, part)
+    old = cotangents.get(x)
+    if old is None:
+        cotangents[x] = part
+    elif x in owned:
+        np.add(old, part, out=old)
+    else:
+        cotangents[x] = total = old + part
+        if total.__class__ is np.ndarray:
+            owned.add(x)
+
+
+def _parts(node: Op, grad: Any, traced: bool, wanted: set[Value] | None, branch: bool = False) -> tuple[Any, ...]:
     """The contributions of any op: of its rule on arrays or on nodes, or of its expansion if it has no rule."""
     if node.rule is not None:
-        return node.pull_traced(grad) if traced else node.pull(grad)
+        parts = node.pull_traced(grad) if traced else node.pull(grad)
+        return parts if isinstance(parts, tuple) else (parts,)
     asked = [_is_wanted(x, wanted) for x in node.inputs]
-    inputs = [np.copy(x) if traced and a else Value(x._value, needs_grad=True) if a else x
-              for x, a in zip(node.inputs, asked, strict=True)]
+    inputs = [x if traced or not isinstance(x, Value) else x._value for x in node.inputs]
+    inputs = [(np.copy(x) if traced else Value(x, needs_grad=True)) if a else x
+              for x, a in zip(inputs, asked, strict=True)]
     variables = [x for x, a in zip(inputs, asked, strict=True) if a]
-    result = run_traced(node, node.expand, *inputs)
+    result = run_traced(node, node.expand, *inputs, **getattr(node, "options", {}))
     output = result[0] if isinstance(result, tuple) else result
-    grads = iter(Tape(output, until=variables).backprop(variables, grad, traced=traced))
-    return tuple(next(grads) if a else None for a in asked)
+    if not isinstance(output, Value):  # a constant
+        return (None,) * len(inputs)
+    found = Tape(output, until=variables)._sweep(output, variables, grad, traced, branch)
+    return tuple(found.get(x) if a else None for x, a in zip(inputs, asked, strict=True))
 
 
-def _without_nan(part: Any, grad: Any) -> Any:
-    """Below a selecting op: where the gradient is exactly 0, a NaN that an elementwise rule made of it is 0."""
-    flat = (part._value if isinstance(part, Node) else part).ravel()
-    square = flat.dot(flat)  # NaN if any entry is: the cheapest test
-    return part if square == square else np.where(np.isnan(part) & (grad == 0), 0, part)
+def _taken(node: Op, grad: Any, traced: bool, wanted: set[Value] | None) -> tuple[Any, ...]:
+    """The contributions of an elementwise op below a selecting one: a NaN made of a gradient of exactly 0 is 0.
+
+    On nodes that is written into the graph even if no NaN is there yet: it may come with the next derivative.
+    """
+    token = WATCHER.set(None)  # what was not taken may well be singular: neither a detector nor NumPy need say so
+    try:
+        with np.errstate(all="ignore"):
+            parts = list(_parts(node, grad, traced, wanted))
+            for i, (x, part) in enumerate(zip(node.inputs, parts, strict=False)):
+                if part is None or not _is_wanted(x, wanted):
+                    continue
+                if isinstance(part, FunctionType):
+                    part = run_traced(node, part) if traced else part()
+                if traced:
+                    safe = not (grad._value == 0).any()
+                else:
+                    flat = np.ravel(part)
+                    square = flat.dot(flat)  # NaN if any entry is: the cheapest test
+                    safe = bool(square == square)
+                parts[i] = part if safe else np.where(np.isnan(part) & (grad == 0), 0, part)
+            return tuple(parts)
+    finally:
+        WATCHER.reset(token)
 
 
 def _is_wanted(x: Any, wanted: set[Value] | None) -> bool:
@@ -263,7 +283,10 @@ def _is_wanted(x: Any, wanted: set[Value] | None) -> bool:
 def _fitted(node: Op, x: Value, part: Any) -> Any:
     """`part` with the shape and dtype of the input `x` it belongs to, or an error that names the op."""
     if not isinstance(part, Node | np.ndarray | np.generic):
-        part = plain_array(part)
+        try:
+            part = plain_array(part)
+        except TypeError as error:
+            raise TypeError(f"backward of {describe(node)}, for its input {describe(x)}: {error}") from None
     shape = x.shape
     if part.shape != shape:
         extra = part.ndim - len(shape)

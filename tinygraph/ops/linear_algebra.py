@@ -10,16 +10,22 @@ from ..node import TWINS, Node
 from ..op import Primitive
 
 
-class MatMul(Primitive):
+class MatMul(Primitive, twin=np.matmul):
     """C = A B;   dA = dC Bᵀ,   dB = Aᵀ dC
 
     A (..., m, k), B (..., k, n); leading axes broadcast, and an input of one axis is a row on the left and a column on
     the right, as for np.matmul.
     """
-    forward = np.matmul
     broadcasts = True
 
+    def forward(self, A: Any, B: Any) -> Any:
+        if A.__class__ is B.__class__ is np.ndarray and A.ndim == B.ndim == 2:
+            return A.dot(B)  # the same product with half the overhead
+        return np.matmul(A, B)
+
     def backward(self, dC: Any, C: Any, A: Any, B: Any) -> Any:
+        if A.ndim == B.ndim == 2:
+            return lambda: dC.dot(B.T), lambda: A.T.dot(dC)
         if A.ndim == 1 and B.ndim == 1:
             return lambda: dC * B, lambda: dC * A
         if A.ndim == 1:
@@ -32,7 +38,7 @@ class MatMul(Primitive):
 
 
 def _transposed(A: Any) -> Any:
-    return A.T if A.ndim == 2 else np.swapaxes(A, -1, -2)
+    return np.swapaxes(A, -1, -2)
 
 
 def _dot(a: Any, b: Any) -> Node:

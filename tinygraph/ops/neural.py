@@ -14,18 +14,20 @@ from .shaping import StopGradient
 class AddBias(Op):
     """Y = Z + b, the bias repeated for every sample;   dZ = dY,   db = sum of dY over the samples
 
-    Z (m, n) with samples in columns takes b (m, 1); Z (n, m) with samples along the first axis takes b (m,).
+    Z (m, n) with samples in columns takes b (m, 1); Z (..., m) with samples along the first axes takes b (m,).
     """
-    broadcasts = True
 
     def forward(self, Z: Any, b: Any) -> Any:
         Y = Z + b
-        if Y.shape != Z.shape:
-            raise ValueError(f"a bias of shape {np.shape(b)} does not fit values of shape {Z.shape}")
+        if Y.shape != Z.shape or b.shape not in ((Z.shape[0], 1), Z.shape[-1:]):
+            raise ValueError(f"a bias of shape {b.shape} does not fit values of shape {Z.shape}: give ({Z.shape[0]}, 1) "
+                             f"for samples in columns, {Z.shape[-1:]} for samples in rows")
         return Y
 
     def backward(self, dY: Any, Y: Any, Z: Any, b: Any) -> Any:
-        return dY, dY
+        if b.ndim == 2:
+            return dY, lambda: np.add.reduce(dY, axis=1, keepdims=True)
+        return dY, lambda: np.add.reduce(dY, axis=tuple(range(dY.ndim - 1)))
 
 
 class ReLU(Op):
@@ -51,20 +53,19 @@ class LogSoftmaxNLL(Op):
     """
 
     def forward(self, Z: Any, t: Any, *, axis: int = -1) -> Any:
-        classes, one = Z.shape[axis], list(Z.shape)
-        one[axis] = 1
+        n, classes, along = t.size, Z.shape[axis], axis % Z.ndim
         if t.dtype.kind not in "iu":
             raise TypeError(f"labels must be integers, got {t.dtype}")
-        if t.size != Z.size // classes or t.ndim != Z.ndim - 1 or not t.size:
-            raise ValueError(f"labels of shape {t.shape} do not fit logits of shape {Z.shape}, classes on axis {axis}")
-        T = t.reshape(one) == np.arange(classes).reshape([classes if n == axis % Z.ndim else 1 for n in range(Z.ndim)])
+        if not n or t.shape != Z.shape[:along] + Z.shape[along + 1:]:
+            raise ValueError(f"labels of shape {t.shape} do not fit logits of shape {Z.shape} with classes on axis {axis}")
+        T = t.reshape(Z.shape[:along] + (1,) + Z.shape[along + 1:]) == np.arange(classes).reshape((-1,) + (1,) * (Z.ndim - 1 - along))
         Z = Z - StopGradient.apply(np.maximum.reduce(Z, axis=axis, keepdims=True))
         z = Z[T]  # of each sample the logit of its label, in some order
-        if z.size != t.size:
+        if z.size != n:
             raise ValueError(f"labels must lie in [0, {classes}), got {t.min().item()} to {t.max().item()}")
         E = np.exp(Z)
         S = np.add.reduce(E, axis=axis, keepdims=True)
-        return np.add.reduce(np.log(S), axis=None) / t.size - np.add.reduce(z / t.size), T, E, S
+        return np.add.reduce(np.log(S), axis=None) / n - np.add.reduce(z * (1 / n)), T, E, S
 
     def backward(self, dL: Any, L: Any, Z: Any, t: Any, T: Any, E: Any, S: Any, *, axis: int = -1) -> Any:
         return (E / S - T) * (dL / t.size), None

@@ -26,11 +26,9 @@ class Keep(Elementwise):
     selecting = True
 
     def forward(self, x: Any, mask: Any) -> Any:
-        if x.__class__ is np.ndarray and mask.__class__ is np.ndarray and mask.dtype is _BOOL:
-            bits = _BITS.get(x.dtype)
-            if bits is not None:
-                return np.multiply(x.view(bits), mask).view(x.dtype)
-        return np.where(mask, x, 0)
+        if x.size > 1000 and mask.__class__ is np.ndarray and mask.dtype is _BOOL and x.dtype in _BITS:
+            return np.multiply(x.view(_BITS[x.dtype]), mask).view(x.dtype)
+        return np.where(mask, x, 0.0 if x.dtype.kind == "f" else 0)
 
     def backward(self, grad: Any, y: Any, x: Any, mask: Any) -> Any:
         return Keep.apply(grad, mask), None
@@ -101,7 +99,7 @@ def _getitem(x: Node, index: Any) -> Index:
             parts.append(part)
         else:
             parts.append(ARRAY)
-            arrays.append(part if isinstance(part, Node) or len(part) else np.asarray(part, int))
+            arrays.append(np.zeros(0, int) if isinstance(part, list) and not part else part)
     return Index(x, *arrays, index=tuple(parts))
 
 

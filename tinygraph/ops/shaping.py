@@ -64,8 +64,22 @@ class Reshape(Primitive):
         return np.reshape(grad, x.shape)
 
 
-TWINS[np.reshape] = lambda a, shape: Reshape(a, shape=shape)
-TWINS[np.ravel] = lambda a: Reshape(a, shape=-1)
+def _reshape(a: Any, shape: Any, **options: Any) -> Node:
+    _refuse("np.reshape", options)
+    return Reshape(a, shape=shape)
+
+
+def _ravel(a: Any, **options: Any) -> Node:
+    _refuse("np.ravel", options)
+    return Reshape(a, shape=-1)
+
+
+def _refuse(name: str, options: Any) -> None:
+    if options:
+        raise NotImplementedError(f"{name} on nodes takes no {', '.join(options)}=")
+
+
+TWINS[np.reshape], TWINS[np.ravel] = _reshape, _ravel
 
 
 class Transpose(Primitive, twin=np.transpose):
@@ -132,8 +146,19 @@ class Concatenate(Primitive):
                      for array, end in zip(arrays, ends.tolist(), strict=True))
 
 
-TWINS[np.concatenate] = lambda arrays, axis=0: Concatenate(*arrays, axis=axis)
-TWINS[np.stack] = lambda arrays, axis=0: Concatenate(*(np.expand_dims(array, axis) for array in arrays), axis=axis)
+def _concatenate(arrays: Any, axis: int | None = 0, **options: Any) -> Node:
+    _refuse("np.concatenate", options)
+    if axis is None:
+        return Concatenate(*(np.ravel(array) for array in arrays), axis=0)
+    return Concatenate(*arrays, axis=axis)
+
+
+def _stack(arrays: Any, axis: int = 0, **options: Any) -> Node:
+    _refuse("np.stack", options)
+    return Concatenate(*(np.expand_dims(array, axis) for array in arrays), axis=axis)
+
+
+TWINS[np.concatenate], TWINS[np.stack] = _concatenate, _stack
 
 
 # ------------------------------------------------------------------------------- questions, answered without a node
