@@ -511,14 +511,14 @@ add_random(ops.MatMul, hnp.mutually_broadcastable_shapes(
     signature=np.matmul.signature, max_dims=2, max_side=3, min_side=0).map(
     lambda drawn: Case(ops.MatMul, product, [(anywhere, shape) for shape in drawn.input_shapes])))
 
-BIASED = [((4, 3), (4, 1)), ((5, 3), (3,)), ((2, 4, 3), (4, 1)), ((2, 4, 3), (3,)), ((3,), (3,)), ((0, 3), (3,)),
+BIASED = [((4, 3), (4, 1)), ((5, 3), (3,)), ((2, 4, 3), (3,)), ((3,), (3,)), ((0, 3), (3,)),
           ((4, 0), (4, 1)), ((3, 3), (3, 1)), ((1, 1), (1, 1))]
 for shapes in BIASED:
     add(ops.AddBias, with_bias, *((anywhere, shape) for shape in shapes))
-add_random(ops.AddBias, st.builds(
-    lambda shape, by_row: Case(ops.AddBias, with_bias, [
-        (anywhere, shape), (anywhere, (shape[-2], 1) if by_row else shape[-1:])]),
-    hnp.array_shapes(min_dims=2, min_side=0, max_side=4), st.booleans()))
+add_random(ops.AddBias, hnp.array_shapes(min_side=0, max_dims=3).map(
+    lambda shape: Case(ops.AddBias, with_bias, [(anywhere, shape), (anywhere, shape[-1:])])))
+add_random(ops.AddBias, hnp.array_shapes(min_side=0, min_dims=2, max_dims=2).map(
+    lambda shape: Case(ops.AddBias, with_bias, [(anywhere, shape), (anywhere, (shape[0], 1))])))
 
 for shape, axis in [((5, 3), -1), ((3, 5), 0), ((2, 3, 4), 1), ((3, 2, 2), 0), ((2, 2, 3), -1), ((3,), 0), ((1, 4), 1),
                     ((2, 1), -1)]:

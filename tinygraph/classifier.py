@@ -32,9 +32,9 @@ __all__ = ["SGD", "Linear", "NNClassifier", "d_relu", "he_weights", "one_hot_con
 class Linear:
     """A linear layer, Z = W A + b, with its two parameters.
 
-    W is (n_outputs, n_inputs) and starts as `he_weights`; b is (n_outputs, 1) and starts at zero. Both are plain arrays:
-    write into them, or assign new ones. Integers and lists become float64, an array of floats is kept (float32 stays
-    float32), and a wrong shape or a value that is not finite raises ValueError. dW and db are their gradients, None
+    W is (n_outputs, n_inputs) and starts as `he_weights`; b is (n_outputs, 1) and starts at zero. Both are plain
+    arrays: write into them, or assign new ones. Integers and lists become float64, an array of floats is kept (float32
+    stays float32), and a wrong shape or a value that is not finite raises ValueError. dW and db are their gradients, None
     until `NNClassifier.backward` sets them. `parameters` are the nodes behind. `rng` is a seed, a Generator or None;
     `number` is the layer's number in the names of the nodes.
     """
@@ -51,7 +51,7 @@ class Linear:
 
     @property
     def W(self) -> FloatArray:
-        return self.parameters[0].current()._value  # type: ignore[no-any-return]
+        return self.parameters[0].current()._value
 
     @W.setter
     def W(self, values: ArrayLike) -> None:
@@ -59,7 +59,7 @@ class Linear:
 
     @property
     def b(self) -> FloatArray:
-        return self.parameters[1].current()._value  # type: ignore[no-any-return]
+        return self.parameters[1].current()._value
 
     @b.setter
     def b(self, values: ArrayLike) -> None:
@@ -85,7 +85,7 @@ class Linear:
 class NNClassifier:
     """A classifier with `units[0]` inputs, `units[-1]` classes and ReLU layers of the sizes between them.
 
-    The samples are the columns of X, (units[0], n); their labels t are integers, (n,) or (1, n). `rng` is a seed, a NumPy
+    The samples are the columns of X, (units[0], n); their labels t are integers, (n,) or (1, n). `rng` is a seed, a
     Generator or None: the same seed gives the same weights, here and in `tinygraph.byhand`. If X and all parameters
     are float32, so is everything computed from them. Bad `units` and bad data raise ValueError and change nothing.
     """
@@ -117,13 +117,13 @@ class NNClassifier:
 
     def forward(self, X: ArrayLike) -> FloatArray:
         """The logits Z_L, (n_classes, n), for the samples X, (units[0], n). The largest names the likeliest class."""
-        return self.logits_node(X)._value  # type: ignore[no-any-return]
+        return self.logits_node(X)._value
 
     def forward_probs(self, X: ArrayLike) -> FloatArray:
-        """The probabilities p(C_i | x) = exp(z_i) / sum_j exp(z_j), (n_classes, n), for the samples X, (units[0], n)."""
+        """The probabilities p(C_i | x) = exp(z_i) / sum_j exp(z_j), (n_classes, n), of the samples X, (units[0], n)."""
         Z = self.forward(X)
         E = np.exp(Z - Z.max(axis=0))
-        return E / E.sum(axis=0)  # type: ignore[no-any-return]
+        return E / E.sum(axis=0)
 
     def loss(self, X: ArrayLike, t: ArrayLike) -> np.floating[Any]:
         """The mean over the batch of -log p(C_k | x), for the samples X, (units[0], n), and their labels t.
@@ -132,7 +132,7 @@ class NNClassifier:
         of features or labels, labels outside [0, n_classes), an empty batch, or values in X that are not finite.
         """
         self._loss = self.loss_node(X, t)
-        return self._loss._value  # type: ignore[no-any-return]
+        return self._loss._value
 
     def backward(self) -> None:
         """Set dW and db of every layer to the gradients of the last `loss`, at the weights it used.

@@ -25,7 +25,7 @@ _NUMPY = str(Path(np.__file__).parent) + os.sep
 
 @contextmanager
 def detect_nan() -> Iterator[None]:
-    """Inside, FloatingPointError at the first value or gradient that is NaN or infinite though what it came from is not.
+    """Inside, FloatingPointError at the first value or gradient that is not finite though what it came from is.
 
     The error names the op, what it was given, and the line of user code that built it. Expect half the speed.
 
@@ -74,7 +74,7 @@ class _Watcher:
 
     def swept(self, node: Value, source: Op, grad: Any) -> None: ...
 
-    def sweeping(self, nodes: list[Value]) -> None: ...
+    def sweeping(self, node: Op) -> None: ...
 
     def where(self, node: Value) -> str:
         return self.lines.get(node.serial, "before the detector was entered")
@@ -104,13 +104,13 @@ class _ChangeWatcher(_Watcher):
         super().built(node)
         self.sums[node.serial] = _sums(node)
 
-    def sweeping(self, nodes: list[Value]) -> None:
-        for node in nodes:
-            if isinstance(node, Op) and node.serial in self.sums:
-                for i, (old, new) in enumerate(zip(self.sums[node.serial], _sums(node), strict=True)):
-                    if old != new:
-                        raise RuntimeError(f"input {i} of {describe(node)} was overwritten after it was used; "
-                                           f"the op was built {self.where(node)}: give it a copy")
+    def sweeping(self, node: Op) -> None:
+        if node.serial not in self.sums:
+            return
+        for i, (old, new) in enumerate(zip(self.sums[node.serial], _sums(node), strict=True)):
+            if old != new:
+                raise RuntimeError(f"input {i} of {describe(node)} was overwritten after it was used; "
+                                   f"the op was built {self.where(node)}: give it a copy")
 
 
 class _Both:
@@ -125,9 +125,9 @@ class _Both:
         for watcher in self.watchers:
             watcher.swept(node, source, grad)
 
-    def sweeping(self, nodes: list[Value]) -> None:
+    def sweeping(self, node: Op) -> None:
         for watcher in self.watchers:
-            watcher.sweeping(nodes)
+            watcher.sweeping(node)
 
 
 def user_line() -> str:

@@ -19,7 +19,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from types import FrameType
-from typing import Any, NoReturn, Protocol
+from typing import Any, ClassVar, NoReturn, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -40,8 +40,8 @@ class Watcher(Protocol):
     def swept(self, node: Any, source: Any, grad: Any) -> None:
         """Called with every gradient that the rule of the op `source` sent to its input `node`."""
 
-    def sweeping(self, nodes: list[Any]) -> None:
-        """Called with the nodes of a tape before backprop walks it."""
+    def sweeping(self, node: Any) -> None:
+        """Called with every op that backprop comes to, before its rule is."""
 
 
 WATCHER: ContextVar[Watcher | None] = ContextVar("tinygraph_watcher", default=None)
@@ -71,7 +71,7 @@ class Node:
     _value: Any
     inputs: tuple[Any, ...]
     needs_grad: bool
-    differentiable = True
+    differentiable: ClassVar[bool] = True
     source = False  # whether a gradient may be asked for by this very node: a parameter, the variable of a transform
 
     # ------------------------------------------------------------------------------------------ the value and its type
@@ -91,19 +91,19 @@ class Node:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return self._value.shape  # type: ignore[no-any-return]
+        return self._value.shape
 
     @property
     def ndim(self) -> int:
-        return self._value.ndim  # type: ignore[no-any-return]
+        return self._value.ndim
 
     @property
     def size(self) -> int:
-        return self._value.size  # type: ignore[no-any-return]
+        return self._value.size
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        return self._value.dtype  # type: ignore[no-any-return]
+        return self._value.dtype
 
     def item(self) -> Any:
         """The value as a Python number; the node must have one element."""
@@ -256,11 +256,11 @@ class Node:
                         "(no gradient will flow), or build with np.stack, np.concatenate or np.where to keep the graph")
 
     def _refuse_quiet_read(self, caller: FrameType, tracing: bool = True) -> None:
-        """A number read from a node takes no gradient along: refused in a rule that is traced, and in `array[i] = node`,
+        """A number read from a node takes no gradient along: refused in a rule that is traced, and in `a[i] = node`,
         where NumPy asks for the number without a word (the instruction that the caller is at tells)."""
         if tracing and TRACING.get():
-            raise TypeError(f"{describe(self)} was read as a number (by math, float() or item()) in code that is traced: "
-                            "use NumPy functions, so that the gradient can follow")
+            raise TypeError(f"{describe(self)} was read as a number (by math, float() or item()) in code that is "
+                            "traced: use NumPy functions, so that the gradient can follow")
         if caller.f_code.co_code[caller.f_lasti] == _STORE_SUBSCR:
             self.__array__()
 
@@ -278,7 +278,7 @@ class Node:
         grad: what to multiply by (the shape of this node); may be left out for a node of one element.
         accumulate: add to the gradients that are there instead of replacing them.
         """
-        TWINS[Node.backprop](self, grad, accumulate)
+        TWINS[Node.backprop](self, grad, accumulate)  # type: ignore[index]
 
 
 class Value(Node):
@@ -343,8 +343,8 @@ class State(Node):
         self.assign(np.array(array, dtype=self.dtype))
 
     @property
-    def _value(self) -> np.ndarray:  # type: ignore[override]
-        return self.current()._value  # type: ignore[no-any-return]
+    def _value(self) -> np.ndarray:
+        return self.current()._value
 
     inputs = ()
     needs_grad = False

@@ -1,9 +1,10 @@
 """The tape: a graph as a sorted list, and backprop as one walk over it from the end.
 
-`Tape(*outputs)` holds every node that the outputs depend on, inputs first, in the order in which they were built.
-`Tape.backprop` starts at an output with its gradient, asks each op for the gradients of its inputs, undoes broadcasting,
-adds up what meets at a shared node, and drops each gradient as soon as it is spent. Traced, the same walk is done on
-nodes, and the gradients are a graph like any other. This module knows the contract of ops and no op.
+`Tape(*outputs)` holds every node that the outputs depend on, inputs first, in the order in which they were built: the
+serial number that a node gets when it is built is its place. `sweep` starts at an output with its gradient and goes
+back in that order. It asks each op for the gradients of its inputs, undoes broadcasting, adds up what meets at a shared
+node, and drops each gradient as soon as it is spent. Traced, the same walk is done on nodes, and the gradients are a
+graph like any other. This module knows the contract of ops and no op.
 
 One rule of the walk is about branches that were not taken. In `where(x > 0, sqrt(x), x)` at x = 0 the square root gets
 the gradient 0 and multiplies it by infinity: NaN, though the branch contributes nothing. So below an op that selects,
@@ -15,11 +16,13 @@ from __future__ import annotations
 import operator
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from heapq import heappop, heappush
 from types import FunctionType
 from typing import Any
 
 import numpy as np
 
+from .definition import wrong_count
 from .node import TWINS, WATCHER, Node, Parameter, State, Value, Version, describe, plain_array
 from .op import Op, run_traced
 
@@ -65,62 +68,14 @@ class Tape:
         traced: compute on nodes and return nodes. Otherwise arrays, writable and sharing memory with nothing.
         """
         (output,) = self.outputs
-        found = self._sweep(output, wrt, _seed(output, grad, traced), traced)
+        found = sweep(output, _seed(output, grad, traced), traced, self.path_to(wrt), wrt)
         if traced:
             grads = [found.get(node, np.zeros_like(node._value)) for node in wrt]
             return [grad if isinstance(grad, Node) else Value(grad) for grad in grads]
         own: dict[Value, np.ndarray] = {}
         return [own[node].copy() if node in own else own.setdefault(node, _own(found, node)) for node in wrt]
 
-    def _sweep(self, output: Value, wrt: Sequence[Value], seed: Any, traced: bool,
-               branch: bool = False) -> dict[Value, Any]:
-        """The walk. Returns the gradients of those nodes of `wrt` that a path leads to.
-
-        branch: the output is itself below a selecting op.
-        """
-        wanted = self._path_to(wrt)
-        cotangents: dict[Value, Any] = {output: seed}
-        kept: dict[Value, Any] = {}  # gradients of ops asked for; those of leaves simply stay in `cotangents`
-        inner = {node for node in wrt if node.inputs}
-        owned: set[Value] = set()  # whose cotangent is an array made here, so that more can be added in place
-        below: set[Value] = {output} if branch else set()  # nodes below an op that selects
-        if (watcher := WATCHER.get()) is not None:
-            watcher.sweeping(self.nodes)
-        general = traced or wanted is not None or watcher is not None
-        for node in reversed(self.nodes):
-            if not node.inputs:
-                continue
-            grad = cotangents.pop(node, None)
-            if grad is None:
-                continue
-            branch = node.selecting or (bool(below) and node in below)
-            if branch:
-                below.update([x for x in node.inputs if isinstance(x, Value)])
-            if node.plain and not general and not (branch and node.elementwise):
-                node.push(grad, cotangents, owned, add_part)
-                continue
-            if inner and node in inner:
-                kept[node] = grad
-            if node.adds_in_place and not traced:
-                parts = _add_in_place(node, grad, wanted, cotangents, owned)
-            elif branch and node.elementwise:
-                parts = _taken(node, grad, traced, wanted)
-            else:
-                parts = _parts(node, grad, traced, wanted, branch)
-            if len(parts) != len(node.inputs):
-                raise TypeError(f"{describe(node)}: backward returned {len(parts)} gradients for "
-                                f"{len(node.inputs)} inputs")
-            for x, part in zip(node.inputs, parts, strict=True):
-                if part is None or not _is_wanted(x, wanted):
-                    continue
-                if isinstance(part, FunctionType) and (part := run_traced(node, part) if traced else part()) is None:
-                    continue
-                if watcher is not None:
-                    watcher.swept(x, node, part)
-                add_part(cotangents, owned, node, x, part)
-        return cotangents | kept if kept else cotangents
-
-    def _path_to(self, wrt: Sequence[Value]) -> set[Value] | None:
+    def path_to(self, wrt: Sequence[Value]) -> set[Value] | None:
         """The nodes that depend on one of `wrt`; None if those are just the nodes that want a gradient."""
         wanted = set(wrt)
         if not self.until and wanted == {leaf for leaf in self.leaves if leaf.needs_grad}:
@@ -132,6 +87,55 @@ class Tape:
                         wanted.add(node)
                     break
         return wanted
+
+
+def sweep(output: Value, seed: Any, traced: bool = False, wanted: set[Value] | None = None,
+          wrt: Sequence[Value] = (), branch: bool = False) -> dict[Value, Any]:
+    """The walk from `output` to the start of its tape. Returns the gradients of the leaves, and of the ops in `wrt`.
+
+    It goes from node to node in falling serial number, to those alone that a gradient has reached, and so needs no list
+    of them. wanted: the nodes to go to (None: those that want a gradient). branch: the output is below a selecting op.
+    """
+    cotangents: dict[Value, Any] = {output: seed}
+    reached = [(-output.serial, output)] if output.inputs else []  # a heap: the latest node comes first
+    kept: dict[Value, Any] = {}  # gradients of ops asked for; those of leaves simply stay in `cotangents`
+    inner = {node for node in wrt if node.inputs}
+    owned: set[Value] = set()  # whose cotangent is an array made here, so that more can be added in place
+    below: set[Value] = {output} if branch else set()  # nodes below an op that selects
+    watcher = WATCHER.get()
+    general = traced or watcher is not None or wanted is not None
+    while reached:
+        node: Any = heappop(reached)[1]
+        grad = cotangents.pop(node)
+        if branch := node.selecting or (bool(below) and node in below):
+            for x in node.inputs:
+                if isinstance(x, Value):
+                    below.add(x)
+        if node.plain and not general and not (branch and node.elementwise):
+            node.push(grad, cotangents, reached, owned, add_part)
+            continue
+        if inner and node in inner:
+            kept[node] = grad
+        if watcher is not None:
+            watcher.sweeping(node)
+        if node.adds_in_place and not traced:
+            _add_in_place(node, grad, wanted, cotangents, reached, owned)
+            continue
+        if branch and node.elementwise:
+            parts = _taken(node, grad, traced, wanted)
+        else:
+            parts = _parts(node, grad, traced, wanted, branch)
+        if len(parts) != len(node.inputs):
+            raise wrong_count(node, parts)
+        for x, part in zip(node.inputs, parts, strict=True):
+            if not _is_wanted(x, wanted):
+                continue
+            if isinstance(part, FunctionType):
+                part = run_traced(node, part) if traced else part()
+            if watcher is not None and part is not None:
+                watcher.swept(x, node, part)
+            add_part(cotangents, reached, owned, node, x, part)
+    return cotangents | kept if kept else cotangents
 
 
 def backprop(loss: Node, wrt: Any = None, grad: Any = None, *, traced: bool = False, accumulate: bool = False) -> Any:
@@ -146,20 +150,22 @@ def backprop(loss: Node, wrt: Any = None, grad: Any = None, *, traced: bool = Fa
     >>> tg.backprop((x * x).sum(), wrt=x)
     array([2., 4.])
     """
-    tape = Tape(loss)
     if wrt is None:
         if traced:
             raise ValueError("backprop(traced=True) returns nodes: say with wrt= which gradients")
-        parameters: dict[Any, Value] = {p: leaf for p, leaf in _versions(tape).items() if isinstance(p, Parameter)}
+        output = as_value(loss)
+        found = sweep(output, _seed(output, grad, False))
+        parameters = {state: leaf for state, leaf in _versions(found).items() if isinstance(state, Parameter)}
         if not parameters:
             raise ValueError(f"{describe(loss)} depends on no Parameter; say with wrt= what to differentiate by")
-        for parameter, array in zip(parameters, tape.backprop([*parameters.values()], grad), strict=True):
-            old = parameter._grad
+        for parameter, version in parameters.items():
+            array, old = _own(found, version), parameter._grad
             parameter._grad = array if old is None or not accumulate else old + array
         return None
     if accumulate:
         raise ValueError("accumulate= is about .grad, which backprop with wrt= does not set: add the results yourself")
-    nodes, versions = [wrt] if isinstance(wrt, Node) else list(wrt), _versions(tape)
+    tape = Tape(loss)
+    nodes, versions = [wrt] if isinstance(wrt, Node) else list(wrt), _versions(tape.leaves)
     leaves = [versions.get(node, node.current()) if isinstance(node, State) else as_value(node) for node in nodes]
     for i, leaf in enumerate(leaves):
         if leaf.dtype.kind not in "fc":
@@ -168,10 +174,10 @@ def backprop(loss: Node, wrt: Any = None, grad: Any = None, *, traced: bool = Fa
     return grads[0] if isinstance(wrt, Node) else grads
 
 
-def _versions(tape: Tape) -> dict[State, Version]:
+def _versions(leaves: Iterable[Value]) -> dict[State, Version]:
     """The states that a graph used and the version of each; one that changed between two uses is an error."""
     versions: dict[State, Version] = {}
-    for leaf in tape.leaves:
+    for leaf in leaves:
         if isinstance(leaf, Version) and (state := leaf.state()) is not None:
             if state in versions:
                 raise ValueError(f"{describe(state)} got a new value between two uses in this graph, so its gradient "
@@ -217,13 +223,21 @@ def _seed(output: Value, grad: Any, traced: bool) -> Any:
     return Value(grad) if traced and not isinstance(grad, Node) else grad
 
 
-def add_part(cotangents: dict[Value, Any], owned: set[Value], node: Op, x: Value, part: Any) -> None:
+def add_part(cotangents: dict[Value, Any], reached: list[Any], owned: set[Value], node: Op, x: Value,
+             part: Any) -> None:
     """Add what `node` contributes to the gradient of its input `x`, with x's shape and dtype."""
+    if part is None:  # zero: nothing flows, but the leaves behind x get their gradient
+        for leaf in Tape(x).leaves:
+            if leaf.needs_grad and leaf not in cotangents:
+                cotangents[leaf] = np.zeros_like(leaf._value)
+        return
     if not isinstance(part, Node | np.ndarray | np.generic) or part.shape != x.shape or part.dtype != x.dtype:
         part = _fitted(node, x, part)
     old = cotangents.get(x)
     if old is None:
         cotangents[x] = part
+        if x.inputs:
+            heappush(reached, (-x.serial, x))
     elif x in owned:
         np.add(old, part, out=old)
     else:
@@ -246,7 +260,8 @@ def _parts(node: Op, grad: Any, traced: bool, wanted: set[Value] | None, branch:
     output = result[0] if isinstance(result, tuple) else result
     if not isinstance(output, Value):  # a constant
         return (None,) * len(inputs)
-    found = Tape(output, until=variables)._sweep(output, variables, grad, traced, branch)
+    path = Tape(output, until=variables).path_to(variables)
+    found = sweep(output, grad, traced, path, variables, branch)
     return tuple(found.get(x) if a else None for x, a in zip(inputs, asked, strict=True))
 
 
@@ -305,17 +320,17 @@ def _fitted(node: Op, x: Value, part: Any) -> Any:
     return part
 
 
-def _add_in_place(node: Any, grad: Any, wanted: set[Value] | None, cotangents: dict[Value, Any],
-                  owned: set[Value]) -> tuple[None, ...]:
+def _add_in_place(node: Any, grad: Any, wanted: set[Value] | None, cotangents: dict[Value, Any], reached: list[Any],
+                  owned: set[Value]) -> None:
     """Let an op add to a few entries of its first input's gradient, so that none is an array of zeros for each."""
     x = node.inputs[0]
     if _is_wanted(x, wanted):
-        if x not in owned:
-            total = cotangents.get(x)
-            cotangents[x] = np.zeros_like(x._value, shape=x.shape) if total is None else np.array(total)
-            owned.add(x)
+        if x not in cotangents:
+            add_part(cotangents, reached, owned, node, x, np.zeros_like(x._value, shape=x.shape))
+        elif x not in owned:
+            cotangents[x] = np.array(cotangents[x])
+        owned.add(x)
         node.add_to(cotangents[x], grad)
-    return (None,) * len(node.inputs)
 
 
 def _formula(node: Value, number: dict[Value, str]) -> str:
@@ -345,5 +360,5 @@ def _own(table: dict[Value, Any], node: Value) -> np.ndarray:
         return np.zeros_like(node._value, shape=node.shape)
     grad, holders = _take(table, node)
     if grad.__class__ is np.ndarray and grad.base is None and holders <= _ALONE and grad.flags.writeable:
-        return grad  # type: ignore[no-any-return]
+        return grad
     return np.array(grad)

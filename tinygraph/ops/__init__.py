@@ -1,12 +1,105 @@
 """The ops, a file per family. Importing this package registers them with NumPy's protocols."""
 
-from ..op import Op as _Op
-from . import arithmetic, linear_algebra, neural, reductions, selection, shaping
+from .arithmetic import (
+    Absolute,
+    Add,
+    Cos,
+    Divide,
+    Equal,
+    Exp,
+    Expm1,
+    Greater,
+    GreaterEqual,
+    IsNan,
+    Less,
+    LessEqual,
+    Log,
+    Log1p,
+    LogicalAnd,
+    LogicalNot,
+    LogicalOr,
+    Maximum,
+    Minimum,
+    Multiply,
+    Negative,
+    NotEqual,
+    Power,
+    Sign,
+    Sin,
+    Sqrt,
+    Square,
+    Subtract,
+    Tanh,
+)
+from .linear_algebra import MatMul
+from .neural import AddBias, LogSoftmaxNLL, ReLU
+from .reductions import Max, Mean, Min, Sum
+from .selection import Index, Keep, ScatterAdd, Where
+from .shaping import (
+    BroadcastTo,
+    Cast,
+    CastToInteger,
+    Concatenate,
+    ExpandDims,
+    Identity,
+    Reshape,
+    Squeeze,
+    StopGradient,
+    SwapAxes,
+    Transpose,
+)
 
-__all__ = []
-for _module in (arithmetic, linear_algebra, neural, reductions, selection, shaping):
-    for _name, _op in vars(_module).items():
-        if isinstance(_op, type) and issubclass(_op, _Op) and _op.__module__ == _module.__name__:
-            globals()[_name] = _op
-            __all__.append(_name)
-__all__.sort()
+__all__ = [
+    "Absolute",
+    "Add",
+    "AddBias",
+    "BroadcastTo",
+    "Cast",
+    "CastToInteger",
+    "Concatenate",
+    "Cos",
+    "Divide",
+    "Equal",
+    "Exp",
+    "ExpandDims",
+    "Expm1",
+    "Greater",
+    "GreaterEqual",
+    "Identity",
+    "Index",
+    "IsNan",
+    "Keep",
+    "Less",
+    "LessEqual",
+    "Log",
+    "Log1p",
+    "LogSoftmaxNLL",
+    "LogicalAnd",
+    "LogicalNot",
+    "LogicalOr",
+    "MatMul",
+    "Max",
+    "Maximum",
+    "Mean",
+    "Min",
+    "Minimum",
+    "Multiply",
+    "Negative",
+    "NotEqual",
+    "Power",
+    "ReLU",
+    "Reshape",
+    "ScatterAdd",
+    "Sign",
+    "Sin",
+    "Sqrt",
+    "Square",
+    "Squeeze",
+    "StopGradient",
+    "Subtract",
+    "Sum",
+    "SwapAxes",
+    "Tanh",
+    "Transpose",
+    "Where",
+]

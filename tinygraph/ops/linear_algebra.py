@@ -43,7 +43,7 @@ def _transposed(A: Any) -> Any:
 
 def _dot(a: Any, b: Any) -> Node:
     if np.ndim(a) == 0 or np.ndim(b) == 0:
-        return np.multiply(a, b)  # type: ignore[return-value]
+        return np.multiply(a, b)
     if np.ndim(b) > 2:
         raise NotImplementedError("np.dot of a node with an array of more than two axes: write np.matmul or np.sum")
     return MatMul(a, b)

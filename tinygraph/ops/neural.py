@@ -20,8 +20,8 @@ class AddBias(Op):
     def forward(self, Z: Any, b: Any) -> Any:
         Y = Z + b
         if Y.shape != Z.shape or b.shape not in ((Z.shape[0], 1), Z.shape[-1:]):
-            raise ValueError(f"a bias of shape {b.shape} does not fit values of shape {Z.shape}: give ({Z.shape[0]}, 1) "
-                             f"for samples in columns, {Z.shape[-1:]} for samples in rows")
+            raise ValueError(f"a bias of shape {b.shape} does not fit values of shape {Z.shape}: give "
+                             f"({Z.shape[0]}, 1) for samples in columns, {Z.shape[-1:]} for samples in rows")
         return Y
 
     def backward(self, dY: Any, Y: Any, Z: Any, b: Any) -> Any:
@@ -53,19 +53,20 @@ class LogSoftmaxNLL(Op):
     """
 
     def forward(self, Z: Any, t: Any, *, axis: int = -1) -> Any:
-        n, classes, along = t.size, Z.shape[axis], axis % Z.ndim
+        along = axis % Z.ndim
+        before, classes, after = Z.shape[:along], Z.shape[along], Z.shape[along + 1:]
         if t.dtype.kind not in "iu":
             raise TypeError(f"labels must be integers, got {t.dtype}")
-        if not n or t.shape != Z.shape[:along] + Z.shape[along + 1:]:
-            raise ValueError(f"labels of shape {t.shape} do not fit logits of shape {Z.shape} with classes on axis {axis}")
-        T = t.reshape(Z.shape[:along] + (1,) + Z.shape[along + 1:]) == np.arange(classes).reshape((-1,) + (1,) * (Z.ndim - 1 - along))
+        if t.shape != before + after or not t.size:
+            raise ValueError(f"labels of shape {t.shape} do not fit logits of shape {Z.shape}, classes on axis {axis}")
+        T = t.reshape(*before, 1, *after) == np.arange(classes).reshape(-1, *[1] * len(after))
         Z = Z - StopGradient.apply(np.maximum.reduce(Z, axis=axis, keepdims=True))
         z = Z[T]  # of each sample the logit of its label, in some order
-        if z.size != n:
+        if z.size != t.size:
             raise ValueError(f"labels must lie in [0, {classes}), got {t.min().item()} to {t.max().item()}")
         E = np.exp(Z)
         S = np.add.reduce(E, axis=axis, keepdims=True)
-        return np.add.reduce(np.log(S), axis=None) / n - np.add.reduce(z * (1 / n)), T, E, S
+        return np.add.reduce(np.log(S), axis=None) / t.size - np.add.reduce(z * (1 / t.size)), T, E, S
 
     def backward(self, dL: Any, L: Any, Z: Any, t: Any, T: Any, E: Any, S: Any, *, axis: int = -1) -> Any:
         return (E / S - T) * (dL / t.size), None

@@ -15,9 +15,10 @@ class Sum(Primitive, twin=np.sum):
     """y = sum of x over axes;   dx = dy, repeated along them"""
 
     def forward(self, x: Any, *, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Any:
-        return np.add.reduce(x, axis=axis, dtype=dtype, keepdims=keepdims)
+        return np.add.reduce(x, axis=axis, dtype=dtype, keepdims=keepdims)  # type: ignore[call-overload]
 
-    def backward(self, grad: Any, y: Any, x: Any, *, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Any:
+    def backward(self, grad: Any, y: Any, x: Any, *,
+                 axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Any:
         return np.broadcast_to(restored(grad, x.ndim, axis, keepdims), x.shape)
 
 
@@ -37,7 +38,7 @@ class Max(Primitive, twin=np.max):
     selecting = True
 
     def forward(self, x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
-        return np.maximum.reduce(x, axis=axis, keepdims=keepdims)
+        return np.maximum.reduce(x, axis=axis, keepdims=keepdims)  # type: ignore[call-overload]
 
     def backward(self, grad: Any, y: Any, x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
         return _shared(grad, y, x, axis, keepdims)
@@ -48,7 +49,7 @@ class Min(Primitive, twin=np.min):
     selecting = True
 
     def forward(self, x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
-        return np.minimum.reduce(x, axis=axis, keepdims=keepdims)
+        return np.minimum.reduce(x, axis=axis, keepdims=keepdims)  # type: ignore[call-overload]
 
     def backward(self, grad: Any, y: Any, x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
         return _shared(grad, y, x, axis, keepdims)

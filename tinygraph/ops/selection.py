@@ -93,7 +93,8 @@ ARRAY = _Array()
 
 
 def _getitem(x: Node, index: Any) -> Index:
-    parts, arrays = [], []
+    parts: list[Any] = []
+    arrays: list[Any] = []
     for part in index if isinstance(index, tuple) else (index,):
         if isinstance(part, slice) or part is None or part is Ellipsis or isinstance(part, int | np.integer | np.bool):
             parts.append(part)

@@ -1,0 +1,92 @@
+"""Every op against JAX, which shares nothing with this package: value, first and second order, over the same registry.
+
+The cases keep away from ties and kinks, where conventions differ. `conftest.py` has JAX compute in float64.
+"""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygraph as tg
+from tinygraph import ops
+from tinygraph.ops.selection import ARRAY
+
+from .cases import CASES, Case, is_float
+
+jax = pytest.importorskip("jax")
+jnp = pytest.importorskip("jax.numpy")
+
+
+def assembled(index: Any, arrays: Any) -> Any:
+    """The index as NumPy writes it."""
+    remaining = iter(arrays)
+    return tuple(next(remaining) if part is ARRAY else part for part in index)
+
+
+def negative_log_likelihood(Z: Any, t: Any, axis: int = -1) -> Any:
+    chosen = jnp.take_along_axis(jax.nn.log_softmax(Z, axis), np.expand_dims(t, axis), axis)
+    return -jnp.mean(chosen)
+
+
+# What JAX calls the ops that it has under another name, or as a few words; the others have NumPy's.
+JAX = {
+    ops.AddBias: lambda Z, b: Z + b,
+    ops.Cast: lambda x, dtype: jax.lax.convert_element_type(x, dtype),
+    ops.CastToInteger: lambda x, dtype: jax.lax.convert_element_type(x, dtype),
+    ops.Concatenate: lambda *arrays, axis: jnp.concatenate(arrays, axis),
+    ops.Identity: lambda x: x,
+    ops.Index: lambda x, *arrays, index: x[assembled(index, arrays)],
+    ops.Keep: lambda x, mask: jnp.where(mask, x, 0),
+    ops.LogSoftmaxNLL: negative_log_likelihood,
+    ops.ReLU: jax.nn.relu,
+    ops.ScatterAdd: lambda x, *arrays, shape, index: jnp.zeros(shape).at[assembled(index, arrays)].add(x),
+    ops.StopGradient: jax.lax.stop_gradient,
+}
+NUMPY = {
+    ops.BroadcastTo: "broadcast_to", ops.ExpandDims: "expand_dims", ops.GreaterEqual: "greater_equal",
+    ops.LessEqual: "less_equal", ops.LogicalAnd: "logical_and", ops.LogicalNot: "logical_not",
+    ops.LogicalOr: "logical_or", ops.NotEqual: "not_equal",
+}
+
+
+def in_jax(op: type[tg.Op]) -> Any:
+    return JAX[op] if op in JAX else getattr(jnp, NUMPY.get(op, op.__name__.lower()))
+
+
+def orders(value_and_vjp: Any, total: Any, f: Any, c: Any, us: Any, primals: Any) -> Any:
+    """The value, the gradient g of <c, f>, the gradients of <g, u> by c and by the primals: one text for both engines."""
+    value, pull = value_and_vjp(f, *primals)
+
+    def along(c: Any, *xs: Any) -> Any:
+        return sum(total(g * u) for g, u in zip(value_and_vjp(f, *xs)[1](c), us, strict=True))
+
+    slope, pull_slope = value_and_vjp(along, c, *primals)
+    return value, slope, *pull(c), *pull_slope(1.0 + 0 * slope)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if not case.flat], ids=lambda case: case.name)
+def test_value_first_and_second_order(case: Case):
+    inputs, function = case.arrays(), in_jax(case.op)
+    wrt = [i for i, x in enumerate(inputs) if is_float(x)]
+    primals = [inputs[i] for i in wrt]
+
+    def given(xs: Any) -> Any:
+        return [xs[wrt.index(i)] if i in wrt else x for i, x in enumerate(inputs)]
+
+    node = case.op(*inputs, **case.options)
+    rng = np.random.default_rng(0)
+    c, *us = (rng.uniform(-1, 1, x.shape).astype(x.dtype) for x in (node, *primals))
+    ours = orders(tg.vjp, np.sum, lambda *xs: case.op(*given(xs), **case.options), c, us, primals)
+    theirs = jax.jit(lambda c, us, *xs: orders(
+        jax.vjp, jnp.sum, lambda *xs: function(*given(xs), **case.options), c, us, xs))(c, us, *primals)
+    for a, b in zip(ours, theirs, strict=True):
+        assert (a.shape, a.dtype) == (b.shape, b.dtype)
+        np.testing.assert_allclose(a, b, rtol=1e-10 if a.dtype == node.dtype == np.float64 else 1e-5, atol=1e-10)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.flat], ids=lambda case: case.name)
+def test_value_without_gradient(case: Case):
+    ours = case.op(*case.arrays(), **case.options).value
+    theirs = in_jax(case.op)(*case.arrays(), **case.options)
+    np.testing.assert_array_equal(ours, theirs, strict=True)

@@ -1,0 +1,60 @@
+"""The `tinygraph` command: reads its arguments and hands them to the module that does the work.
+
+A subcommand is one function below that adds a parser and names, with `set_defaults(run=...)`, what to call with the
+parsed arguments; it returns the exit code. What a subcommand needs is imported when it runs, so that `--help` is quick.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import tinygraph
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command with these arguments (by default those of the process); returns its exit code.
+
+    As is usual with argparse, `--help`, `--version` and arguments that make no sense end in SystemExit.
+    """
+    parser = argparse.ArgumentParser(prog="tinygraph", description="An autodiff engine on NumPy.")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {tinygraph.__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    add_demo(commands)
+    arguments = parser.parse_args(argv)
+    try:
+        exit_code: int = arguments.run(arguments)
+    except OSError as error:
+        print(f"tinygraph: {error.strerror}: {error.filename}" if error.filename else error, file=sys.stderr)
+        return 2
+    return exit_code
+
+
+def add_demo(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """`tinygraph demo`: exit code 0 if every check holds, else 1."""
+    parser = commands.add_parser(
+        "demo",
+        help="build the documents' network from graph nodes, prove its gradients correct and train it",
+        description="Run the documents' experiments, and one on handwritten digits. Draws pictures, prints a table of "
+        "checks, and ends with exit code 0 only if all of them hold. Takes less than a minute.",
+    )
+    parser.add_argument("--out", type=Path, default=Path("tinygraph-demo"), metavar="FOLDER",
+                        help="where the pictures go (default: %(default)s)")
+    parser.add_argument("--seed", type=seed, default=0, help="of all random numbers, 0 or more (default: %(default)s)")
+    parser.set_defaults(run=run_demo)
+
+
+def run_demo(arguments: argparse.Namespace) -> int:
+    from tinygraph import demo
+
+    return demo.run(arguments.out, arguments.seed)
+
+
+def seed(text: str) -> int:
+    """The integer that `text` says, for argparse: ValueError, which argparse reports, if it is none or negative."""
+    value = int(text)
+    if value < 0:
+        raise ValueError(text)
+    return value

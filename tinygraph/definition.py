@@ -1,0 +1,211 @@
+"""Definition: what happens once, when an op class is defined.
+
+Its `forward` and `backward` are checked against each other, it is registered as the counterpart of a NumPy function,
+and its constructor and its part in a sweep are written out for the number of inputs it has. This module knows how classes
+are made and which helpers their methods call; the contract itself is in `op.py`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import linecache
+from collections.abc import Callable
+from heapq import heappush  # noqa: F401 (the written methods use it)
+from string import Template
+from types import FunctionType  # noqa: F401
+from typing import Any
+
+import numpy as np
+
+from .node import WATCHER, Node, State, Value, describe, next_serial, plain_array  # noqa: F401
+
+
+def read_definition(cls: type[Any]) -> None:
+    """Check `forward` and `backward` against each other, and make the constructor and the pull for their shape."""
+    forward, backward = vars(cls)["forward"], None if cls.backward is Value.backward else cls.backward
+    name, own = cls.__name__, inspect.isfunction(forward)
+    inputs, options, variadic = _signature(cls, forward) if own else ([], {}, False)
+    if isinstance(forward, np.ufunc):
+        inputs = [f"x{i}" for i in range(forward.nin)]
+    if backward is not None:
+        arguments, rule_options, rule_variadic = _signature(cls, backward)
+        if len(arguments) < 2 + (not variadic):
+            raise TypeError(f"{name}.backward must take (self, grad, output, *inputs), got {arguments}")
+        seen = arguments[2:]
+        if not own and not isinstance(forward, np.ufunc):
+            inputs, options = seen, rule_options
+        if rule_variadic != variadic or len(seen) < len(inputs) or (own and seen[: len(inputs)] != inputs):
+            raise TypeError(f"{name}.backward and forward disagree on inputs: {seen} and {inputs}")
+        if rule_options != options:
+            raise TypeError(f"{name}.backward and forward disagree on options: {rule_options} and {options}")
+        cls.n_kept = len(seen) - len(inputs)
+        if cls.n_kept and (variadic or not cls.traceable):
+            raise TypeError(f"{name} cannot keep {seen[len(inputs):]}: a primitive, or an op of any number of inputs, "
+                            "keeps nothing")
+        cls.backward = _guarded(backward)
+    elif cls.differentiable and not cls.traceable:
+        raise TypeError(f"{name} is a primitive and needs a backward")
+    cls.rule = backward
+    cls.plain = backward is not None and not cls.adds_in_place and not variadic
+    if "expand" not in vars(cls):
+        cls.expand = forward
+    cls.n_inputs = None if variadic else len(inputs)
+    cls.option_names = frozenset(options)
+    if not variadic:
+        write_methods(cls, len(inputs), bool(options))
+
+
+def _signature(cls: type[Any], function: Callable[..., Any]) -> tuple[list[str], dict[str, Any], bool]:
+    """Positional names after self, keyword-only names with their defaults, and whether there is a *args."""
+    positional, options, variadic = [], {}, False
+    for p in list(inspect.signature(function).parameters.values())[1:]:
+        if p.kind is p.VAR_POSITIONAL:
+            variadic = True
+        elif p.kind is p.KEYWORD_ONLY:
+            options[p.name] = p.default
+        elif p.kind is p.VAR_KEYWORD or p.default is not p.empty:
+            raise TypeError(f"{cls.__name__}.{function.__name__}: inputs are positional without defaults and options "
+                            f"keyword-only (after a *); {p} is neither")
+        else:
+            positional.append(p.name)
+    return positional, options, variadic
+
+
+def numpy_call(cls: type[Any], function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function(array, axis, ...)`, called as NumPy's own, as the op `cls(array, axis=axis, ...)`."""
+    parameters = inspect.signature(function).parameters
+    names, count = list(parameters), cls.n_inputs or 0
+
+    def call(*args: Any, **options: Any) -> Any:
+        if len(args) == count and options.keys() <= cls.option_names:
+            return cls(*args, **options)
+        given = {**dict(zip(names, args, strict=False)), **options}
+        inputs = [given.pop(name) for name in names[:count]]
+        extra = {name: value for name, value in given.items() if name not in cls.option_names}
+        if extra.pop("out", None) is not None:
+            raise TypeError(f"np.{function.__name__} cannot write a node into an array: leave out= away")
+        for name, value in extra.items():
+            if name not in parameters or value is not parameters[name].default:
+                raise NotImplementedError(f"np.{function.__name__} on nodes takes no {name}=")
+        return cls(*inputs, **{name: given[name] for name in given.keys() - extra.keys() - {"out"}})
+
+    call.__module__, call.__qualname__ = cls.__module__, cls.__qualname__
+    return call
+
+
+def _guarded(rule: Callable[..., Any]) -> Callable[..., Any]:
+    """`backward` as users see it: without arguments it is somebody's loss.backward()."""
+    def backward(self: Any, *args: Any, **options: Any) -> Any:
+        return rule(self, *args, **options) if args else Value.backward(self)
+    backward.__doc__ = rule.__doc__
+    return backward
+
+
+# `Op.__init__` written out for the inputs of one class, and `push`, which does what `tape.sweep` does with the result
+# of `Op.pull` in the plain case on arrays. A million small ops spend their time in these two.
+_METHODS = Template("""
+def __init__(self, $nodes $options):
+$resolve
+    try:
+        value = $value
+        $check
+    except (ValueError, TypeError, IndexError) as error:
+        raise explained(error, self, ($nodes), $given) from None
+    self.inputs = ($nodes)
+    self._value = value
+    self.needs_grad = $needs
+    self.serial = next_serial()
+    $keep
+    if (watcher := WATCHER.get()) is not None: watcher.built(self)
+
+def push(self, grad, cotangents, reached, owned, add_part):
+    $nodes = self.inputs
+$values
+    parts = rule(self, grad, self._value, $arguments)
+    if parts.__class__ is not tuple: parts = parts,
+    if len(parts) != $count: raise wrong_count(self, parts)
+$contributions
+""")
+_RESOLVE = """
+    if isinstance(x#, Value): v#, n# = x#._value, x#.needs_grad
+    else: x#, v#, n# = plain_input(x#)"""
+_VALUE = """
+    v# = x#._value if isinstance(x#, Value) else x#"""
+_CONTRIBUTION = """
+    if isinstance(x#, Value) and x#.needs_grad:
+        part = parts[#]
+        if part.__class__ is FunctionType: part = part()
+        if part.__class__ is ndarray and x# not in cotangents and part.shape == v#.shape and part.dtype == v#.dtype:
+            cotangents[x#] = part
+            if x#.inputs: heappush(reached, (-x#.serial, x#))
+        else:
+            add_part(cotangents, reached, owned, self, x#, part)"""
+
+
+def write_methods(cls: type[Any], count: int, options: bool) -> None:
+    """Give a class its own `__init__` and `push`: no loop over inputs, nothing about options where it has none."""
+    own, kept = inspect.isfunction(cls.forward), bool(cls.n_kept)
+
+    def each(text: str, joint: str = "") -> str:
+        return joint.join(text.replace("#", str(i)) for i in range(count))
+
+    call = f"forward({'self, ' * own}{each('v#', ', ')}{', **options' * options})"
+    needs = each("n#", " or ") if cls.differentiable else "False"
+    source = _METHODS.substitute(
+        nodes=each("x#, "), options="**options" * options, given="options" if options else "{}",
+        resolve=each(_RESOLVE), values=each(_VALUE), contributions=each(_CONTRIBUTION), count=count,
+        value=f"checked_output(self, {call})" if kept else call,
+        check="if value.__class__ is not ndarray: value = checked_output(self, value)" * (own and not kept),
+        needs=f"({needs}) and value.dtype.kind in 'fc'" if options else needs,
+        keep="self.options = options" * options,
+        arguments=each("v#", ", ") + ", *self.kept" * kept + ", **self.options" * options)
+    scope = {**globals(), "ndarray": np.ndarray, "forward": cls.forward, "rule": cls.rule}
+    file = f"<methods of {cls.__module__}.{cls.__qualname__}>"
+    linecache.cache[file] = (len(source), None, source.splitlines(True), file)  # so that tracebacks show the lines
+    exec(compile(source, file, "exec"), scope)
+    cls.__init__, cls.push = scope["__init__"], scope["push"]
+    cls.__init__.__qualname__ = cls.__name__  # what Python's own errors about the number of arguments say
+
+
+# -------------------------------------------------------------------------------- what the methods of every op call
+
+# What enters an op as it is: arrays, and numbers (Python's stay weak in NumPy's promotion of types).
+_PLAIN = frozenset({np.ndarray, float, int, complex, bool})
+
+
+def plain_input(x: Any) -> tuple[Any, Any, bool]:
+    """What an op records for an input that is not a `Value`, its value, and whether it wants a gradient."""
+    if isinstance(x, State):
+        version = x.current()
+        return version, version._value, version.needs_grad
+    if x.__class__ not in _PLAIN and not isinstance(x, np.generic):
+        x = plain_array(x)
+    return x, x, False
+
+
+def wrong_count(op: Any, parts: Any) -> TypeError:
+    """The error of a backward that returned more or fewer gradients than there are inputs."""
+    found = len(parts) if isinstance(parts, tuple) else f"one {type(parts).__name__}, not a tuple of"
+    return TypeError(f"backward of {describe(op)} returned {found} gradients for {len(op.inputs)} inputs")
+
+
+def checked_output(op: Any, result: Any) -> Any:
+    """The array that a forward returned; what else it returned is kept. TypeError if it is not what the class says."""
+    if op.n_kept or isinstance(result, tuple):
+        if not isinstance(result, tuple) or len(result) != 1 + op.n_kept:
+            raise TypeError(f"forward must return the output and {op.n_kept} values that backward wants kept")
+        result, *kept = result
+        op.kept = tuple(kept)
+    return result if isinstance(result, np.ndarray | np.generic) else plain_array(result)
+
+
+def explained(error: Exception, op: Any, inputs: Any, options: dict[str, Any]) -> Exception:
+    """The error of a forward, with the op and the shapes of its inputs in front."""
+    shapes = ", ".join(describe(x) if isinstance(x, Node) else f"{type(x).__name__} {np.shape(x)}" for x in inputs)
+    given = "".join(f", {name}={value!r}" for name, value in options.items())
+    message = f"{type(op).__name__}({shapes}{given}): {error}"
+    try:
+        explained = type(error)(message)
+    except TypeError:  # an exception class of its own kind
+        explained = ValueError(message)
+    return explained.with_traceback(error.__traceback__)
