@@ -55,7 +55,7 @@ def in_jax(op: type[tg.Op]) -> Any:
 
 
 def orders(value_and_vjp: Any, total: Any, f: Any, c: Any, us: Any, primals: Any) -> Any:
-    """The value, the gradient g of <c, f>, the gradients of <g, u> by c and by the primals: one text for both engines."""
+    """The value, the gradient g of <c, f>, those of <g, u> by c and the primals: one text for both engines."""
     value, pull = value_and_vjp(f, *primals)
 
     def along(c: Any, *xs: Any) -> Any:

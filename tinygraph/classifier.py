@@ -25,6 +25,7 @@ from .byhand import (
 )
 from .node import Node, Parameter
 from .ops import AddBias, LogSoftmaxNLL, MatMul, ReLU
+from .tape import backprop
 
 __all__ = ["SGD", "Linear", "NNClassifier", "d_relu", "he_weights", "one_hot_convert", "relu"]
 
@@ -34,9 +35,9 @@ class Linear:
 
     W is (n_outputs, n_inputs) and starts as `he_weights`; b is (n_outputs, 1) and starts at zero. Both are plain
     arrays: write into them, or assign new ones. Integers and lists become float64, an array of floats is kept (float32
-    stays float32), and a wrong shape or a value that is not finite raises ValueError. dW and db are their gradients, None
-    until `NNClassifier.backward` sets them. `parameters` are the nodes behind. `rng` is a seed, a Generator or None;
-    `number` is the layer's number in the names of the nodes.
+    stays float32), and a wrong shape or a value that is not finite raises ValueError. dW and db are their gradients,
+    None until `NNClassifier.backward` sets them. `parameters` are the nodes behind. `rng` is a seed, a Generator or
+    None; `number` is the layer's number in the names of the nodes.
     """
 
     def __init__(self, n_inputs: int, n_outputs: int, rng: Seed = None, number: int | str = "") -> None:
@@ -141,7 +142,7 @@ class NNClassifier:
         """
         if self._loss is None:
             raise RuntimeError("backward() needs a loss to differentiate: call loss(X, t) first")
-        self._loss.backprop()
+        backprop(self._loss)
 
 
 class SGD:

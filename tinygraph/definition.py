@@ -1,18 +1,16 @@
 """Definition: what happens once, when an op class is defined.
 
 Its `forward` and `backward` are checked against each other, it is registered as the counterpart of a NumPy function,
-and its constructor and its part in a sweep are written out for the number of inputs it has. This module knows how classes
-are made and which helpers their methods call; the contract itself is in `op.py`.
+and its constructor and its part in a sweep are written out for the number of inputs it has. This module knows how
+classes are made and which helpers their methods call; the contract itself is in `op.py`.
 """
 
 from __future__ import annotations
 
-import inspect
-import linecache
 from collections.abc import Callable
+from functools import cache
 from heapq import heappush  # noqa: F401 (the written methods use it)
-from string import Template
-from types import FunctionType  # noqa: F401
+from types import CodeType, FunctionType
 from typing import Any
 
 import numpy as np
@@ -23,7 +21,7 @@ from .node import WATCHER, Node, State, Value, describe, next_serial, plain_arra
 def read_definition(cls: type[Any]) -> None:
     """Check `forward` and `backward` against each other, and make the constructor and the pull for their shape."""
     forward, backward = vars(cls)["forward"], None if cls.backward is Value.backward else cls.backward
-    name, own = cls.__name__, inspect.isfunction(forward)
+    name, own = cls.__name__, isinstance(forward, FunctionType)
     inputs, options, variadic = _signature(cls, forward) if own else ([], {}, False)
     if isinstance(forward, np.ufunc):
         inputs = [f"x{i}" for i in range(forward.nin)]
@@ -55,30 +53,31 @@ def read_definition(cls: type[Any]) -> None:
         write_methods(cls, len(inputs), bool(options))
 
 
-def _signature(cls: type[Any], function: Callable[..., Any]) -> tuple[list[str], dict[str, Any], bool]:
+def _signature(cls: type[Any], function: Any) -> tuple[list[str], dict[str, Any], bool]:
     """Positional names after self, keyword-only names with their defaults, and whether there is a *args."""
-    positional, options, variadic = [], {}, False
-    for p in list(inspect.signature(function).parameters.values())[1:]:
-        if p.kind is p.VAR_POSITIONAL:
-            variadic = True
-        elif p.kind is p.KEYWORD_ONLY:
-            options[p.name] = p.default
-        elif p.kind is p.VAR_KEYWORD or p.default is not p.empty:
-            raise TypeError(f"{cls.__name__}.{function.__name__}: inputs are positional without defaults and options "
-                            f"keyword-only (after a *); {p} is neither")
-        else:
-            positional.append(p.name)
-    return positional, options, variadic
+    code, n, k = function.__code__, function.__code__.co_argcount, function.__code__.co_kwonlyargcount
+    if function.__defaults__ or code.co_flags & _VARKEYWORDS:
+        raise TypeError(f"{cls.__name__}.{function.__name__}: inputs are positional without defaults, and options are "
+                        "named one by one after a *")
+    defaults = function.__kwdefaults__ or {}
+    return (list(code.co_varnames[1:n]), {name: defaults.get(name, ...) for name in code.co_varnames[n:n + k]},
+            bool(code.co_flags & _VARARGS))
+
+
+_VARARGS, _VARKEYWORDS = 4, 8  # as in the inspect module, which takes as long to import as this whole package
 
 
 def numpy_call(cls: type[Any], function: Callable[..., Any]) -> Callable[..., Any]:
     """`function(array, axis, ...)`, called as NumPy's own, as the op `cls(array, axis=axis, ...)`."""
-    parameters = inspect.signature(function).parameters
-    names, count = list(parameters), cls.n_inputs or 0
+    count = cls.n_inputs or 0
 
     def call(*args: Any, **options: Any) -> Any:
         if len(args) == count and options.keys() <= cls.option_names:
             return cls(*args, **options)
+        from inspect import signature
+
+        parameters = signature(function).parameters
+        names = list(parameters)
         given = {**dict(zip(names, args, strict=False)), **options}
         inputs = [given.pop(name) for name in names[:count]]
         extra = {name: value for name, value in given.items() if name not in cls.option_names}
@@ -103,29 +102,30 @@ def _guarded(rule: Callable[..., Any]) -> Callable[..., Any]:
 
 # `Op.__init__` written out for the inputs of one class, and `push`, which does what `tape.sweep` does with the result
 # of `Op.pull` in the plain case on arrays. A million small ops spend their time in these two.
-_METHODS = Template("""
-def __init__(self, $nodes $options):
-$resolve
+_METHODS = """
+def __init__(self, {nodes} {options}):
+{resolve}
     try:
-        value = $value
-        $check
+        value = {value}
+        {check}
     except (ValueError, TypeError, IndexError) as error:
-        raise explained(error, self, ($nodes), $given) from None
-    self.inputs = ($nodes)
+        raise explained(error, self, ({nodes}), {given}) from None
+    self.inputs = ({nodes})
     self._value = value
-    self.needs_grad = $needs
+    self.needs_grad = {needs}
     self.serial = next_serial()
-    $keep
+    {keep}
     if (watcher := WATCHER.get()) is not None: watcher.built(self)
 
 def push(self, grad, cotangents, reached, owned, add_part):
-    $nodes = self.inputs
-$values
-    parts = rule(self, grad, self._value, $arguments)
+    {nodes} = self.inputs
+{values}
+    parts = rule(self, grad, self._value, {arguments})
     if parts.__class__ is not tuple: parts = parts,
-    if len(parts) != $count: raise wrong_count(self, parts)
-$contributions
-""")
+    if len(parts) != {count}: raise wrong_count(self, parts)
+{contributions}
+"""
+NONE: dict[str, Any] = {}
 _RESOLVE = """
     if isinstance(x#, Value): v#, n# = x#._value, x#.needs_grad
     else: x#, v#, n# = plain_input(x#)"""
@@ -144,27 +144,30 @@ _CONTRIBUTION = """
 
 def write_methods(cls: type[Any], count: int, options: bool) -> None:
     """Give a class its own `__init__` and `push`: no loop over inputs, nothing about options where it has none."""
-    own, kept = inspect.isfunction(cls.forward), bool(cls.n_kept)
+    own, kept = isinstance(cls.forward, FunctionType), bool(cls.n_kept)
+    scope = {**globals(), "ndarray": np.ndarray, "forward": cls.forward, "rule": cls.rule}
+    exec(_written(count, options, own, kept, cls.differentiable), scope)
+    cls.__init__, cls.push = scope["__init__"], scope["push"]
+    cls.__init__.__qualname__ = cls.__name__  # what Python's own errors about the number of arguments say
 
+
+@cache
+def _written(count: int, options: bool, own: bool, kept: bool, differentiable: bool) -> CodeType:
+    """The code of `__init__` and `push` for `count` inputs; own: forward is a method and not a NumPy function."""
     def each(text: str, joint: str = "") -> str:
         return joint.join(text.replace("#", str(i)) for i in range(count))
 
     call = f"forward({'self, ' * own}{each('v#', ', ')}{', **options' * options})"
-    needs = each("n#", " or ") if cls.differentiable else "False"
-    source = _METHODS.substitute(
-        nodes=each("x#, "), options="**options" * options, given="options" if options else "{}",
+    needs = each("n#", " or ") if differentiable else "False"
+    source = _METHODS.format(
+        nodes=each("x#, "), options="**options" * options, given="options" if options else "NONE",
         resolve=each(_RESOLVE), values=each(_VALUE), contributions=each(_CONTRIBUTION), count=count,
         value=f"checked_output(self, {call})" if kept else call,
         check="if value.__class__ is not ndarray: value = checked_output(self, value)" * (own and not kept),
         needs=f"({needs}) and value.dtype.kind in 'fc'" if options else needs,
         keep="self.options = options" * options,
         arguments=each("v#", ", ") + ", *self.kept" * kept + ", **self.options" * options)
-    scope = {**globals(), "ndarray": np.ndarray, "forward": cls.forward, "rule": cls.rule}
-    file = f"<methods of {cls.__module__}.{cls.__qualname__}>"
-    linecache.cache[file] = (len(source), None, source.splitlines(True), file)  # so that tracebacks show the lines
-    exec(compile(source, file, "exec"), scope)
-    cls.__init__, cls.push = scope["__init__"], scope["push"]
-    cls.__init__.__qualname__ = cls.__name__  # what Python's own errors about the number of arguments say
+    return compile(source, f"<methods of ops of {count} inputs>", "exec")
 
 
 # -------------------------------------------------------------------------------- what the methods of every op call

@@ -6,7 +6,6 @@ that was overwritten behind the library's back. Both say which line of user code
 
 from __future__ import annotations
 
-import linecache
 import os
 import sys
 from collections.abc import Iterator
@@ -133,8 +132,10 @@ class _Both:
 def user_line() -> str:
     """Where the code outside this package and NumPy is now: file, line and text."""
     frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith((_OURS, _NUMPY, "<methods of ")):
+    while frame.f_back is not None and frame.f_code.co_filename.startswith((_OURS, _NUMPY, "<methods of ops ")):
         frame = frame.f_back
+    import linecache
+
     name, line = frame.f_code.co_filename, frame.f_lineno
     text = linecache.getline(name, line).strip()
     return f"at {name}:{line}" + (f": {text}" if text else "")

@@ -11,8 +11,8 @@ enter `TWINS`, the table from a NumPy function to its counterpart on nodes, when
 
 from __future__ import annotations
 
-import dis
 import itertools
+import opcode
 import operator
 import sys
 import weakref
@@ -24,8 +24,9 @@ from typing import Any, ClassVar, NoReturn, Protocol
 import numpy as np
 import numpy.typing as npt
 
-# From a NumPy function (or operator.getitem) to what does its work on nodes, called with NumPy's own arguments.
-TWINS: dict[Callable[..., Any], Callable[..., Any]] = {}
+# From a NumPy function (or operator.getitem, or Node.backprop) to what does its work on nodes, called with the same
+# arguments. The layers above fill it in.
+TWINS: dict[Any, Callable[..., Any]] = {}
 
 # The functions that `ufunc.reduce` is another name for.
 REDUCTIONS = {np.add: np.sum, np.maximum: np.max, np.minimum: np.min}
@@ -46,7 +47,7 @@ class Watcher(Protocol):
 
 WATCHER: ContextVar[Watcher | None] = ContextVar("tinygraph_watcher", default=None)
 
-_STORE_SUBSCR = dis.opmap["STORE_SUBSCR"]
+_STORE_SUBSCR = opcode.opmap["STORE_SUBSCR"]
 
 # True while a rule or an expansion runs on nodes: reading a node as a number there would cut it out of the graph.
 TRACING: ContextVar[bool] = ContextVar("tinygraph_tracing", default=False)
@@ -278,7 +279,7 @@ class Node:
         grad: what to multiply by (the shape of this node); may be left out for a node of one element.
         accumulate: add to the gradients that are there instead of replacing them.
         """
-        TWINS[Node.backprop](self, grad, accumulate)  # type: ignore[index]
+        TWINS[Node.backprop](self, grad, accumulate)
 
 
 class Value(Node):

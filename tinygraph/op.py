@@ -8,8 +8,9 @@ An op is two plain NumPy functions. Positional arguments are data, keyword-only 
 
 `forward` returns the output, or a tuple: the output, then what `backward` wants kept. `backward` gets the gradient by
 the output, the output, the inputs and what was kept, and returns one gradient per input: a value, a thunk
-(`lambda: ...`, called only if that input wants its gradient) or None. Both run on arrays and on nodes; on nodes NumPy's protocols turn
-each step into primitive ops, which is how a fused op expands and how a backward is differentiated again.
+(`lambda: ...`, called only if that input wants its gradient) or None. Both run on arrays and on nodes; on nodes
+NumPy's protocols turn each step into primitive ops, which is how a fused op expands and how a backward is
+differentiated again.
 
 A `Primitive` is where the expansion ends; an `Elementwise` is a primitive that broadcasts. This module does not know in
 which order gradients travel: that is the tape's business.
@@ -17,8 +18,8 @@ which order gradients travel: that is the tape's business.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -65,7 +66,7 @@ class Op(Value):
             raise TypeError(f"{cls.__name__} cannot extend {final.__name__}: an op that has a forward is final")
         if "forward" in vars(cls):
             read_definition(cls)
-            if twin is None and issubclass(cls, Primitive) and not inspect.isfunction(cls.forward):
+            if twin is None and issubclass(cls, Primitive) and not isinstance(cls.forward, FunctionType):
                 twin = cls.forward
         if twin is not None:
             known = TWINS.get(twin, cls)

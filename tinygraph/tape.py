@@ -346,19 +346,19 @@ def _short(x: Any) -> str:
     return f"array{x.shape}" if isinstance(x, np.ndarray) and x.ndim else repr(x)
 
 
-def _take(table: dict[Any, Any], key: Any) -> tuple[Any, int]:
-    item = table.pop(key)
-    return item, sys.getrefcount(item)
+def _count_alone() -> int:
+    grad = np.zeros(1)
+    return sys.getrefcount(grad)
 
 
-_ALONE = _take({0: np.zeros(1)}, 0)[1]  # the count of an array that nobody else holds
+_ALONE = _count_alone()  # the count of an array that one local variable holds and nobody else
 
 
 def _own(table: dict[Value, Any], node: Value) -> np.ndarray:
     """Take a gradient out of the table, as a writable array that shares memory with nothing: a copy if in doubt."""
     if node not in table:
         return np.zeros_like(node._value, shape=node.shape)
-    grad, holders = _take(table, node)
-    if grad.__class__ is np.ndarray and grad.base is None and holders <= _ALONE and grad.flags.writeable:
+    grad = table.pop(node)
+    if grad.__class__ is np.ndarray and grad.base is None and sys.getrefcount(grad) <= _ALONE and grad.flags.writeable:
         return grad
     return np.array(grad)

@@ -1,0 +1,165 @@
+"""A chain of up to a million ops, y = y * c on vectors of 8: what one op costs to build, to differentiate, to free.
+
+The arithmetic is next to nothing, so this is the cost of the graph itself, and whether it stays linear in the length.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib.util
+from collections.abc import Callable
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+import tinygraph as tg
+
+from .report import Bar, Report
+
+ROUNDS = {10_000: 30, 100_000: 8, 1_000_000: 2}
+FACTORS = 1 + 1e-7 * np.arange(-4, 4)  # near 1, so that a million of them multiply to something finite
+PHASES = ("build", "backprop", "free")
+
+# A contender makes the graph of the sum of a chain of n ops, and a function that returns its gradient.
+Contender = Callable[[int], Callable[[], np.ndarray]]
+
+
+def bare(n: int) -> Callable[[], np.ndarray]:
+    """The NumPy calls alone, and a list that holds the values as a graph does."""
+    values = [np.ones(8)]
+    for _ in range(n):
+        values.append(values[-1] * FACTORS)
+    values.append(np.add.reduce(values[-1]))
+
+    def backprop() -> np.ndarray:
+        grad = np.ones(8)
+        for _ in range(len(values) - 2):
+            grad = grad * FACTORS
+        return grad
+
+    return backprop
+
+
+def tinygraph(n: int) -> Callable[[], np.ndarray]:
+    x = tg.Parameter(np.ones(8))
+    y: Any = x
+    for _ in range(n):
+        y = y * FACTORS
+    loss = y.sum()
+
+    def backprop() -> Any:
+        loss.backprop()
+        return x.grad
+
+    return backprop
+
+
+def torch(n: int) -> Callable[[], np.ndarray]:
+    import torch
+
+    torch.set_num_threads(1)
+    factors = torch.from_numpy(FACTORS)
+    x = torch.ones(8, dtype=torch.float64, requires_grad=True)
+    y = x
+    for _ in range(n):
+        y = y * factors
+    loss = y.sum()
+
+    def backprop() -> Any:
+        return torch.autograd.grad(loss, x)[0].numpy()
+
+    return backprop
+
+
+def autograd(n: int) -> Callable[[], np.ndarray]:
+    import autograd.numpy as anp
+    from autograd.core import make_vjp
+    from autograd.extend import vspace
+
+    def chain(x: Any) -> Any:
+        for _ in range(n):
+            x = x * FACTORS
+        return anp.sum(x)
+
+    vjp, total = make_vjp(chain, np.ones(8))
+    return lambda: vjp(vspace(total).ones())
+
+
+CONTENDERS: dict[str, tuple[str, Contender]] = {
+    "bare NumPy": ("numpy", bare),
+    "tinygraph": ("numpy", tinygraph),
+    "PyTorch": ("torch", torch),
+    "HIPS autograd": ("autograd", autograd),
+}
+
+
+def run() -> Report:
+    makers = {name: make for name, (module, make) in CONTENDERS.items() if importlib.util.find_spec(module)}
+    for make in makers.values():
+        measure(make, 100)
+    gc.collect()
+    gc.freeze()  # imported modules are not what a collection here should walk
+    costs = {(n, collector, name): [] for n in ROUNDS for collector in ("off", "on") for name in makers}
+    for n, rounds in ROUNDS.items():
+        for _ in range(rounds):
+            for name, make in makers.items():
+                costs[n, "off", name].append(without_collector(make, n))
+                costs[n, "on", name].append(measure(make, n))
+    return report(costs)
+
+
+def without_collector(make: Contender, n: int) -> list[float]:
+    """As `measure`, with reference counts alone; RuntimeError if they leave objects behind."""
+    gc.collect()
+    before = len(gc.get_objects())
+    gc.disable()
+    try:
+        found = measure(make, n)
+        left = len(gc.get_objects()) - before
+    finally:
+        gc.enable()
+    if left > 100:  # a constant few are the measurement's own
+        raise RuntimeError(f"{make.__name__}({n}) left {left} objects that only the garbage collector frees")
+    return found
+
+
+def measure(make: Contender, n: int) -> list[float]:
+    """Microseconds an op to build, to backprop, to free; AssertionError if the gradient is not FACTORS ** n."""
+    times = [perf_counter()]
+    backprop = make(n)
+    times.append(perf_counter())
+    grad = backprop()
+    times.append(perf_counter())
+    del backprop
+    times.append(perf_counter())
+    np.testing.assert_allclose(grad, FACTORS**n, 1e-9)
+    return list(np.diff(times) / n * 1e6)
+
+
+def report(costs: dict[tuple[int, str, str], list[list[float]]]) -> Report:
+    rows, middle = [], {}
+    for key, found in costs.items():
+        n, collector, name = key
+        phases = [median(column) for column in zip(*found, strict=True)]
+        middle[key] = median(map(sum, found))
+        rows.append([f"{name}, 10^{len(str(n)) - 1}, collector {collector}",
+                     *[f"{phase:.2f}" for phase in phases], f"{middle[key]:.2f}"])
+    longest, shortest = max(ROUNDS), min(ROUNDS)
+    bars = []
+    for collector in ("off", "on"):
+        mine = middle[longest, collector, "tinygraph"]
+        peers = {name: cost for (n, c, name), cost in middle.items()
+                 if (n, c) == (longest, collector) and name in ("PyTorch", "HIPS autograd")}
+        if peers:
+            fastest = min(peers, key=lambda name: peers[name])
+            bars.append(Bar(f"chain of 10^6, collector {collector}, beside {fastest}", mine / peers[fastest], 1))
+    growth = middle[longest, "off", "tinygraph"] / middle[shortest, "off", "tinygraph"]
+    bars.append(Bar("an op in a chain of 10^6 beside one in a chain of 10^4 (linear: about 1)", growth, 1.5))
+    method = ("Microseconds an op, medians of " + ", ".join(f"{rounds} rounds at {n:,}" for n, rounds in ROUNDS.items())
+              + ", contenders taking turns. Each gradient is checked. With the collector off it is checked, too, that "
+              "reference counts alone freed everything. Bare NumPy is the same multiplications and a list.")
+    numbers = {f"{n} {collector} {name}": found for (n, collector, name), found in costs.items()}
+    return Report("A chain of y = y * c on vectors of 8", method, ["engine, length", *PHASES, "together"], rows, bars,
+                  {"microseconds": numbers})
