@@ -251,8 +251,8 @@ def test_values_are_read_only():
     lambda node: np.array([node, node], dtype=object), lambda node: np.array([[1.0], [node]], dtype=object),
     lambda node: tg.constant([node, node]), lambda node: tg.Parameter([node]), lambda node: node + [node] * 3,
     lambda node: np.arange(9.0)[node], lambda node: np.ones(3).dot(node),
-], ids=["asarray", "array", "asarray of a dtype", "array of nodes", "array of objects", "nested", "constant", "Parameter",
-        "list of nodes", "index", "dot"])
+], ids=["asarray", "array", "asarray of a dtype", "array of nodes", "array of objects", "nested", "constant",
+        "Parameter", "list of nodes", "index", "dot"])
 @pytest.mark.parametrize("value", [2.0, [0.0, 1.0, 2.0]], ids=["0-d", "1-d"])
 def test_a_node_never_turns_into_an_array_by_itself(convert, value):
     with pytest.raises(TypeError, match=INSTEAD):
@@ -280,8 +280,6 @@ def test_a_sentence_for_writing_into_a_node(node):
         node[0] = 5.0
     with pytest.raises(TypeError, match=r"Parameter W.*cannot be written into"):
         tg.Parameter(np.ones(2), "W")[:] += 1
-    with pytest.raises(TypeError):
-        del node[0]
 
 
 def test_arrays_do_not_swallow_nodes_in_place(node):
@@ -351,11 +349,18 @@ def test_a_masked_array_on_the_left_is_refused_too(node):
     tg.constant, tg.Parameter, tg.State, lambda x: tg.constant(1.0) + x, lambda x: x * tg.constant(1.0),
     lambda x: tg.constant(1.0) == x,
 ], ids=["constant", "Parameter", "State", "right", "left", "comparison"])
-@pytest.mark.parametrize("value", ["text", ["a", "b"], None, object(), np.datetime64("2020-01-01")],
-                         ids=["str", "strings", "None", "object", "date"])
+@pytest.mark.parametrize("value", ["text", ["a", "b"], None, object()], ids=["str", "strings", "None", "object"])
 def test_what_is_no_number_is_refused(use, value):
     with pytest.raises(TypeError, match="expected numbers, got"):
         use(value)
+
+
+@pytest.mark.parametrize("value", [np.array([1, 2], object), np.array(["a"]), np.timedelta64(1), np.str_("a")],
+                         ids=["objects", "strings", "time", "str"])
+def test_numpy_has_more_that_is_no_number(value):
+    for use in (tg.constant, lambda x: tg.constant(1.0) * x, lambda x: x * tg.constant(1.0)):
+        with pytest.raises(TypeError):
+            use(value)
 
 
 def test_a_node_is_not_wrapped_again(node):
@@ -423,7 +428,7 @@ def test_an_assignment_keeps_shape_and_dtype():
     counter = tg.State(np.array(3))
     with pytest.raises(TypeError, match="cannot take a value of dtype float64"):
         counter.value = 3.5
-    counter.value += 1
+    counter.value = counter.value + 1
     assert counter.item() == 4
 
 

@@ -443,14 +443,27 @@ def test_an_index_adds_its_gradient_beside_other_uses(order):
     np.testing.assert_array_equal(weights, [1, 10, 100])
 
 
-def test_selection_drops_what_is_not_finite():
-    bad = np.array([np.nan, np.inf, -np.inf, 5.0])
-    mask = np.array([False, False, False, True])
-    for dtype in (np.float16, np.float32, np.float64):
-        x, expected = tg.Parameter(bad.astype(dtype)), np.array([0, 0, 0, 5], dtype)
-        for node in (ops.Keep(x, mask), np.where(mask, x, 0), ops.Keep(x[::-1], mask[::-1])[::-1]):
-            np.testing.assert_array_equal(node.value, expected, strict=True)
-            np.testing.assert_array_equal(tg.backprop(node, wrt=x, grad=bad), expected, strict=True)
+@pytest.mark.parametrize("repeats", [1, 1000])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_selection_drops_what_is_not_finite(dtype, repeats):
+    """Whatever way is taken: small or large, in memory order or not, with a mask that repeats."""
+    bad = np.tile(np.array([[np.nan], [np.inf], [-np.inf], [-5.0], [5.0]], dtype), repeats)
+    mask = np.array([[False], [False], [False], [True], [True]])
+    x, expected = tg.Parameter(bad), np.where(mask, bad, 0)
+    for node in (ops.Keep(x, mask), ops.Keep(x, np.tile(mask, repeats)), np.where(mask, x, 0),
+                 ops.Keep(x[::-1], mask[::-1])[::-1], ops.Keep(x.T, mask.T).T):
+        np.testing.assert_array_equal(node.value, expected, strict=True)
+        np.testing.assert_array_equal(tg.backprop(node, wrt=x, grad=bad), expected, strict=True)
+
+
+@pytest.mark.parametrize("choose", [np.max, np.min])
+def test_ties_share_evenly(choose):
+    x = np.array([[2.0, 2.0, 2.0], [2.0, 7.0, 7.0], [-3.0, -3.0, -4.0]])
+    for sign in (1, -1):
+        rows = tg.grad(lambda x, sign=sign: np.sum(choose(sign * x, axis=1) * [1.0, 10.0, 100.0]))(x)
+        chosen = sign * x == choose(sign * x, axis=1)[:, None]
+        weights = np.array([[1.0], [10.0], [100.0]])
+        np.testing.assert_allclose(rows, sign * weights * chosen / chosen.sum(axis=1)[:, None], rtol=1e-15)
 
 
 @pytest.mark.parametrize(("z", "b"), [((3,), (2, 3)), ((2, 3), (4,)), ((2, 1), (1, 3)), ((), (1,)), ((1, 3), (0, 1)),

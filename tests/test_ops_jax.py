@@ -65,24 +65,41 @@ def orders(value_and_vjp: Any, total: Any, f: Any, c: Any, us: Any, primals: Any
     return value, slope, *pull(c), *pull_slope(1.0 + 0 * slope)
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if not case.flat], ids=lambda case: case.name)
-def test_value_first_and_second_order(case: Case):
-    inputs, function = case.arrays(), in_jax(case.op)
-    wrt = [i for i, x in enumerate(inputs) if is_float(x)]
-    primals = [inputs[i] for i in wrt]
+class Problem:
+    """One case: both functions of its floating inputs, and random weights to differentiate with."""
 
-    def given(xs: Any) -> Any:
-        return [xs[wrt.index(i)] if i in wrt else x for i, x in enumerate(inputs)]
+    def __init__(self, case: Case) -> None:
+        self.case = case
+        self.inputs = case.arrays()
+        self.wrt = [i for i, x in enumerate(self.inputs) if is_float(x)]
+        self.primals = [self.inputs[i] for i in self.wrt]
+        rng = np.random.default_rng(0)
+        shaped = [case.op(*self.inputs, **case.options), *self.primals]
+        self.cotangent, *self.tangents = (rng.uniform(-1, 1, x.shape).astype(x.dtype) for x in shaped)
 
-    node = case.op(*inputs, **case.options)
-    rng = np.random.default_rng(0)
-    c, *us = (rng.uniform(-1, 1, x.shape).astype(x.dtype) for x in (node, *primals))
-    ours = orders(tg.vjp, np.sum, lambda *xs: case.op(*given(xs), **case.options), c, us, primals)
-    theirs = jax.jit(lambda c, us, *xs: orders(
-        jax.vjp, jnp.sum, lambda *xs: function(*given(xs), **case.options), c, us, xs))(c, us, *primals)
-    for a, b in zip(ours, theirs, strict=True):
-        assert (a.shape, a.dtype) == (b.shape, b.dtype)
-        np.testing.assert_allclose(a, b, rtol=1e-10 if a.dtype == node.dtype == np.float64 else 1e-5, atol=1e-10)
+    def __call__(self, function: Any, xs: Any) -> Any:
+        inputs = [xs[self.wrt.index(i)] if i in self.wrt else x for i, x in enumerate(self.inputs)]
+        return function(*inputs, **self.case.options)
+
+    def in_tinygraph(self) -> Any:
+        return orders(tg.vjp, np.sum, lambda *xs: self(self.case.op, xs), self.cotangent, self.tangents, self.primals)
+
+    def in_jax(self, cotangent: Any, tangents: Any, primals: Any) -> Any:
+        function = in_jax(self.case.op)
+        return orders(jax.vjp, jnp.sum, lambda *xs: self(function, xs), cotangent, tangents, primals)
+
+
+@pytest.mark.parametrize("op", dict.fromkeys(case.op for case in CASES if not case.flat), ids=lambda op: op.__name__)
+def test_value_first_and_second_order(op: type[tg.Op]):
+    """All cases of an op at once, because JAX compiles one large function sooner than many small ones."""
+    problems = [Problem(case) for case in CASES if case.op is op]
+    given = [(problem.cotangent, problem.tangents, problem.primals) for problem in problems]
+    theirs = jax.jit(lambda given: [f.in_jax(*args) for f, args in zip(problems, given, strict=True)])(given)
+    for problem, expected in zip(problems, theirs, strict=True):
+        coarse = np.float32 in {problem.cotangent.dtype, *(x.dtype for x in problem.primals)}
+        for a, b in zip(problem.in_tinygraph(), expected, strict=True):
+            assert (a.shape, a.dtype) == (b.shape, b.dtype), problem.case.name
+            np.testing.assert_allclose(a, b, rtol=1e-5 if coarse else 1e-10, atol=1e-10, err_msg=problem.case.name)
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.flat], ids=lambda case: case.name)

@@ -42,7 +42,8 @@ def add_demo(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     )
     parser.add_argument("--out", type=Path, default=Path("tinygraph-demo"), metavar="FOLDER",
                         help="where the pictures go (default: %(default)s)")
-    parser.add_argument("--seed", type=seed, default=0, help="of all random numbers, 0 or more (default: %(default)s)")
+    parser.add_argument("--seed", type=seed, default=0,
+                        help="of the random numbers in (c), (d) and (f), 0 or more (default: %(default)s)")
     parser.set_defaults(run=run_demo)
 
 

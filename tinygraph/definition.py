@@ -117,7 +117,7 @@ def __init__(self, {nodes} {options}):
     {keep}
     if (watcher := WATCHER.get()) is not None: watcher.built(self)
 
-def push(self, grad, cotangents, reached, owned, add_part):
+def push(self, grad, cotangents, reached, add):
     {nodes} = self.inputs
 {values}
     parts = rule(self, grad, self._value, {arguments})
@@ -139,7 +139,7 @@ _CONTRIBUTION = """
             cotangents[x#] = part
             if x#.inputs: heappush(reached, (-x#.serial, x#))
         else:
-            add_part(cotangents, reached, owned, self, x#, part)"""
+            add(self, x#, part)"""
 
 
 def write_methods(cls: type[Any], count: int, options: bool) -> None:

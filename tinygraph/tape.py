@@ -96,14 +96,37 @@ def sweep(output: Value, seed: Any, traced: bool = False, wanted: set[Value] | N
     It goes from node to node in falling serial number, to those alone that a gradient has reached, and so needs no list
     of them. wanted: the nodes to go to (None: those that want a gradient). branch: the output is below a selecting op.
     """
+    if wanted is not None and output not in wanted:
+        return {}
     cotangents: dict[Value, Any] = {output: seed}
     reached = [(-output.serial, output)] if output.inputs else []  # a heap: the latest node comes first
     kept: dict[Value, Any] = {}  # gradients of ops asked for; those of leaves simply stay in `cotangents`
     inner = {node for node in wrt if node.inputs}
     owned: set[Value] = set()  # whose cotangent is an array made here, so that more can be added in place
     below: set[Value] = {output} if branch else set()  # nodes below an op that selects
+    silent: list[Value] = []  # nodes that a rule said None to: zero, so nothing flows on
     watcher = WATCHER.get()
     general = traced or watcher is not None or wanted is not None
+
+    def add(node: Op, x: Value, part: Any) -> None:
+        """Add what `node` contributes to the gradient of its input `x`, with x's shape and dtype."""
+        if part is None:
+            silent.append(x)
+            return
+        if not isinstance(part, Node | np.ndarray | np.generic) or part.shape != x.shape or part.dtype != x.dtype:
+            part = _fitted(node, x, part)
+        old = cotangents.get(x)
+        if old is None:
+            cotangents[x] = part
+            if x.inputs:
+                heappush(reached, (-x.serial, x))
+        elif x in owned:
+            np.add(old, part, out=old)
+        else:
+            cotangents[x] = total = old + part
+            if total.__class__ is np.ndarray:
+                owned.add(x)
+
     while reached:
         node: Any = heappop(reached)[1]
         grad = cotangents.pop(node)
@@ -112,14 +135,20 @@ def sweep(output: Value, seed: Any, traced: bool = False, wanted: set[Value] | N
                 if isinstance(x, Value):
                     below.add(x)
         if node.plain and not general and not (branch and node.elementwise):
-            node.push(grad, cotangents, reached, owned, add_part)
+            node.push(grad, cotangents, reached, add)
             continue
         if inner and node in inner:
             kept[node] = grad
         if watcher is not None:
             watcher.sweeping(node)
         if node.adds_in_place and not traced:
-            _add_in_place(node, grad, wanted, cotangents, reached, owned)
+            if _is_wanted(x := node.inputs[0], wanted):
+                if x not in owned:  # one array for all of them, instead of an array of zeros for each
+                    if x not in cotangents:
+                        add(node, x, np.zeros_like(x._value))
+                    cotangents[x] = np.array(cotangents[x])
+                    owned.add(x)
+                node.add_to(cotangents[x], grad)
             continue
         if branch and node.elementwise:
             parts = _taken(node, grad, traced, wanted)
@@ -128,13 +157,16 @@ def sweep(output: Value, seed: Any, traced: bool = False, wanted: set[Value] | N
         if len(parts) != len(node.inputs):
             raise wrong_count(node, parts)
         for x, part in zip(node.inputs, parts, strict=True):
-            if not _is_wanted(x, wanted):
-                continue
-            if isinstance(part, FunctionType):
-                part = run_traced(node, part) if traced else part()
-            if watcher is not None and part is not None:
-                watcher.swept(x, node, part)
-            add_part(cotangents, reached, owned, node, x, part)
+            if _is_wanted(x, wanted):
+                if isinstance(part, FunctionType):
+                    part = run_traced(node, part) if traced else part()
+                if watcher is not None and part is not None:
+                    watcher.swept(x, node, part)
+                add(node, x, part)
+    if silent:
+        for leaf in Tape(*silent).leaves:
+            if leaf.needs_grad:
+                cotangents.setdefault(leaf, np.zeros_like(leaf._value))
     return cotangents | kept if kept else cotangents
 
 
@@ -223,29 +255,6 @@ def _seed(output: Value, grad: Any, traced: bool) -> Any:
     return Value(grad) if traced and not isinstance(grad, Node) else grad
 
 
-def add_part(cotangents: dict[Value, Any], reached: list[Any], owned: set[Value], node: Op, x: Value,
-             part: Any) -> None:
-    """Add what `node` contributes to the gradient of its input `x`, with x's shape and dtype."""
-    if part is None:  # zero: nothing flows, but the leaves behind x get their gradient
-        for leaf in Tape(x).leaves:
-            if leaf.needs_grad and leaf not in cotangents:
-                cotangents[leaf] = np.zeros_like(leaf._value)
-        return
-    if not isinstance(part, Node | np.ndarray | np.generic) or part.shape != x.shape or part.dtype != x.dtype:
-        part = _fitted(node, x, part)
-    old = cotangents.get(x)
-    if old is None:
-        cotangents[x] = part
-        if x.inputs:
-            heappush(reached, (-x.serial, x))
-    elif x in owned:
-        np.add(old, part, out=old)
-    else:
-        cotangents[x] = total = old + part
-        if total.__class__ is np.ndarray:
-            owned.add(x)
-
-
 def _parts(node: Op, grad: Any, traced: bool, wanted: set[Value] | None, branch: bool = False) -> tuple[Any, ...]:
     """The contributions of any op: of its rule on arrays or on nodes, or of its expansion if it has no rule."""
     if node.rule is not None:
@@ -318,19 +327,6 @@ def _fitted(node: Op, x: Value, part: Any) -> Any:
             part = part.real
         part = part.astype(x.dtype)
     return part
-
-
-def _add_in_place(node: Any, grad: Any, wanted: set[Value] | None, cotangents: dict[Value, Any], reached: list[Any],
-                  owned: set[Value]) -> None:
-    """Let an op add to a few entries of its first input's gradient, so that none is an array of zeros for each."""
-    x = node.inputs[0]
-    if _is_wanted(x, wanted):
-        if x not in cotangents:
-            add_part(cotangents, reached, owned, node, x, np.zeros_like(x._value, shape=x.shape))
-        elif x not in owned:
-            cotangents[x] = np.array(cotangents[x])
-        owned.add(x)
-        node.add_to(cotangents[x], grad)
 
 
 def _formula(node: Value, number: dict[Value, str]) -> str:
