@@ -193,6 +193,7 @@ pointwise(ops.Absolute, lambda x: np.where(is_less(0, x), x, -x), nonzero, analy
 pointwise(ops.Square, lambda x: x * x, anywhere)
 pointwise(ops.Sqrt, lambda x: np.exp(np.log(x) / 2), positive)
 pointwise(ops.Power, lambda x, p: np.exp(p * np.log(x)), positive, anywhere)
+pointwise(ops.Power, lambda x, p: np.exp(p * np.log(x)), positive, integral, note="whole")
 pointwise(ops.Power, integer_power, nonzero, exponents, note="integers")
 for p in (0, 1, 2, 3, -2):
     pointwise(ops.Power, integer_power, nonzero, given(p), note=f"to the {p}")

@@ -471,6 +471,54 @@ def test_hvp_is_differentiated_by_the_point_and_by_the_vector():
     assert tg.grad(lambda v: tg.hvp(lambda x: x**3)(2.0, v))(tg.constant(1.0)).item() == 12
 
 
+class Root(tg.Op):
+    """An op whose gradient comes from its expansion."""
+
+    def forward(self, x):
+        return np.sqrt(x)
+
+
+NOT_TAKEN = {
+    "sqrt": np.sqrt,
+    "log": np.log,
+    "derived": Root,
+    "inverse": lambda x: 1 / x,
+    "power": lambda x: x**2.5,
+    "product": lambda x: np.sqrt(x) * np.log(x),
+    "nested": lambda x: np.where(x > 1, x, np.log(x)),
+    "essential": lambda x: np.exp(1 / x) / x,
+}
+
+
+@pytest.mark.parametrize("transforms", [["grad"] * 4, ["jvp"] * 3, ["jvp", "grad"] * 2, ["grad", "jvp"]], ids=" ".join)
+@pytest.mark.parametrize("name", NOT_TAKEN)
+def test_a_branch_that_was_not_taken_stays_out_at_every_order(name, transforms):
+    g = NOT_TAKEN[name]
+    nested = [lambda x: np.where(x > 0, g(x), x**3)]
+    for transform in transforms:
+        nested.append(DERIVATIVES[transform](nested[-1]))
+    with np.errstate(all="ignore"):
+        assert [f(0.0) for f in nested[1:]] == [0, 0, 6, 0][:len(transforms)]
+        assert [f(-1.0) for f in nested[1:]] == [3, -6, 6, 0][:len(transforms)]
+
+
+@pytest.mark.parametrize("name", TOWERS)
+def test_a_branch_that_was_taken_counts_to_order_four(name):
+    f, derivatives, x = TOWERS[name]
+    nested = [lambda y: np.where(y == x, f(y), y)]
+    for derivative in derivatives:
+        nested.append(tg.grad(nested[-1]))
+        close(nested[-1](x), derivative(x), 1e-13)
+
+
+def test_a_slope_of_zero_is_not_taken_for_a_branch():
+    """(√x - 1)² / 2 has the slope 0 at 1, where its second derivative is 1/4 and its third -3/8."""
+    nested = [lambda x: np.where(x > 0, (np.sqrt(x) - 1) ** 2 / 2, x)]
+    for expected in (0, 1 / 4, -3 / 8, 15 / 16):
+        nested.append(tg.grad(nested[-1]))
+        assert nested[-1](1.0) == expected
+
+
 def test_a_newton_iteration_is_differentiated():
     """The root of x² = a by Newton's method on the derivative of a function, as a function of a."""
     def root(a):

@@ -517,6 +517,16 @@ def test_copies_of_a_shared_parameter_are_shared():
     assert model["encoder"] is model["decoder"] is not p
 
 
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy])
+def test_a_copy_of_a_node_may_stand_beside_it(duplicate):
+    p = tg.Parameter(np.array([1.0, 2.0]))
+    y = p * 3
+    twin = duplicate(y)
+    same(twin, [3.0, 6.0])
+    (y * twin).sum().backprop()
+    np.testing.assert_array_equal(p.grad, 18 * p.value)
+
+
 # ---------------------------------------------------------------------------------------------------------------- repr
 
 def test_repr_says_what_and_which_values():

@@ -96,7 +96,7 @@ def test_value_first_and_second_order(op: type[tg.Op]):
     given = [(problem.cotangent, problem.tangents, problem.primals) for problem in problems]
     theirs = jax.jit(lambda given: [f.in_jax(*args) for f, args in zip(problems, given, strict=True)])(given)
     for problem, expected in zip(problems, theirs, strict=True):
-        coarse = np.float32 in {problem.cotangent.dtype, *(x.dtype for x in problem.primals)}
+        coarse = np.dtype(np.float32) in {problem.cotangent.dtype, *(x.dtype for x in problem.primals)}
         for a, b in zip(problem.in_tinygraph(), expected, strict=True):
             assert (a.shape, a.dtype) == (b.shape, b.dtype), problem.case.name
             np.testing.assert_allclose(a, b, rtol=1e-5 if coarse else 1e-10, atol=1e-10, err_msg=problem.case.name)

@@ -23,7 +23,7 @@ import tinygraph as tg
 
 from . import naive
 
-# ---------------------------------------------------------------------------------------------------------------- graphs
+# --------------------------------------------------------------------------------------------------------------- graphs
 
 
 class Softmax(tg.Op):
@@ -86,10 +86,10 @@ def chain(x, length):
     return x
 
 
-# ----------------------------------------------------------------------------------------------------------------- order
+# ---------------------------------------------------------------------------------------------------------------- order
 
 def test_every_node_once_and_inputs_first():
-    loss, w, x = everything_with_parameters()
+    loss, *_ = everything_with_parameters()
     nodes = list(tg.Tape(loss))
     assert len(set(nodes)) == len(nodes) == len(tg.Tape(loss))
     assert nodes[-1] is loss
@@ -134,15 +134,15 @@ def test_a_diamond_and_a_shared_input():
 
 def test_print_shows_one_line_a_node():
     x = tg.Parameter(np.ones((2, 3)), "X")
-    loss = np.where(x > 0, x * 2.0, np.zeros(3)).sum(axis=0, keepdims=True).max()
+    loss = np.max(np.sum(np.where(x > 0, x * 2.0, np.zeros(3)), axis=0, keepdims=True))
     assert str(tg.Tape(loss)) == "\n".join([
-        "%0  Parameter X                       (2, 3)  float64",
-        "%1  Greater(%0, 0)                    (2, 3)  bool",
-        "%2  Multiply(%0, 2.0)                 (2, 3)  float64",
-        "%3  Where(%1, %2, array(3,))          (2, 3)  float64",
-        "%4  Sum(%3, axis=0, keepdims=True)    (1, 3)  float64",
-        "%5  Max(%4, axis=None)                ()      float64",
-    ]).replace("Max(%4, axis=None)", str(tg.Tape(loss)).splitlines()[-1].split("  ")[1].ljust(18)[:18].rstrip().ljust(18))
+        "%0  Parameter X                     (2, 3)  float64",
+        "%1  Greater(%0, 0)                  (2, 3)  bool",
+        "%2  Multiply(%0, 2.0)               (2, 3)  float64",
+        "%3  Where(%1, %2, array(3,))        (2, 3)  float64",
+        "%4  Sum(%3, axis=0, keepdims=True)  (1, 3)  float64",
+        "%5  Max(%4)                         ()      float64",
+    ])
 
 
 @contextlib.contextmanager
@@ -159,9 +159,8 @@ def test_a_deep_chain_needs_no_recursion():
     x = tg.Parameter(1.0)
     with little_recursion():
         y = chain(x, 200_000)
+        assert len(tg.Tape(y)) == 200_001
         y.backprop()
-        assert str(tg.Tape(y)).endswith("()  float64")
-        assert tg.backprop(y, wrt=[x]) == [1]
         del y
     assert x.grad == 1
 
@@ -170,8 +169,9 @@ def test_a_deep_chain_of_other_ops_needs_no_recursion():
     x = tg.Parameter(np.ones(2))
     y = x
     with little_recursion():
-        for _ in range(3000):
+        for _ in range(2000):
             y = tg.ops.ReLU(np.tanh(y[::-1]) + y)
+        assert len(str(tg.Tape(y)).splitlines()) == 8001
         (grad,) = tg.backprop(y.sum() * 1e-3, wrt=[x], traced=True)
         assert tg.backprop(grad.sum(), wrt=x).shape == (2,)
         del y, grad
@@ -202,7 +202,7 @@ def test_a_chain_of_derived_ops_takes_linear_time():
     assert visited == 50
 
 
-# ----------------------------------------------------------------------------------------------------- what is asked for
+# ---------------------------------------------------------------------------------------------------- what is asked for
 
 def test_one_node_or_a_list_of_nodes():
     x, y = tg.Parameter(2.0), tg.Parameter(5.0)
@@ -263,8 +263,10 @@ def test_a_constant_may_be_asked_for():
 
 def test_through_a_comparison_no_gradient_flows():
     p = tg.Parameter(np.array([1.0, 3.0]))
-    np.where(p > 2, 1.0, 0.0).sum().backprop()
-    np.testing.assert_array_equal(p.grad, [0, 0], strict=False)
+    loss = (np.where(p > 2, 1.0, 0.0) * p).sum()
+    loss.backprop()
+    np.testing.assert_array_equal(p.grad, [0, 1])
+    np.testing.assert_array_equal(tg.backprop(np.where(p > 2, 1.0, 0.0).sum(), wrt=p), [0, 0])
 
 
 def test_traced_gradients_are_a_graph():
@@ -325,6 +327,14 @@ def test_accumulation_is_asked_for():
     np.testing.assert_array_equal(x.grad, [3, 3])
 
 
+def test_an_accumulated_gradient_of_a_number_is_an_array():
+    x = tg.Parameter(np.float32(1.0))
+    for expected in (3, 6, 9):
+        (x * 3).backprop(accumulate=True)
+        assert type(x.grad) is np.ndarray
+        np.testing.assert_array_equal(x.grad, np.array(expected, np.float32), strict=True)
+
+
 @pytest.mark.parametrize(("call", "kind", "sentence"), [
     (lambda x: (x * 2).backprop(), ValueError, r"starts from one number, but this is Multiply \(2,\) float64.*grad="),
     (lambda x: (x * 2).backprop(np.ones(3)), ValueError, r"grad= has shape \(3,\), but the output is Multiply \(2,\)"),
@@ -334,7 +344,7 @@ def test_accumulation_is_asked_for():
     (lambda x: tg.constant(1.0).backprop(), ValueError, r"constant \(\) float64 depends on no Parameter"),
     (lambda x: tg.backprop(x.sum(), wrt=x.value), TypeError, "expected a node, got "),
     (lambda x: tg.backprop(x.sum(), wrt=[x, 1.0]), TypeError, "expected a node, got float"),
-    (lambda x: tg.backprop(x.sum(), wrt=[x, tg.constant(1)]), TypeError, r"wrt\[1\], constant \(\) int64, has no gradient"),
+    (lambda x: tg.backprop(x.sum(), wrt=[x, tg.constant(1)]), TypeError, r"wrt\[1\], constant \(\) int64, has no"),
     (lambda x: tg.backprop(1.0, wrt=x), TypeError, "expected a node, got float"),
     (lambda x: tg.backprop(x, wrt=x, grad=x), TypeError, r"grad= is a node: ask for traced=True, or give grad\.value"),
     (lambda x: tg.backprop(x, wrt=x, grad="text"), TypeError, "expected numbers"),
@@ -347,7 +357,7 @@ def test_what_cannot_be_asked_for(call, kind, sentence):
     assert x.grad is None
 
 
-# ------------------------------------------------------------------------------------------------- whose memory it is
+# --------------------------------------------------------------------------------------------------- whose memory it is
 
 def parameters(*shapes):
     return [tg.Parameter(np.arange(1.0, 1 + np.prod(shape)).reshape(shape)) for shape in shapes]
@@ -397,9 +407,8 @@ def test_a_gradient_is_writable_and_shares_memory_with_nothing(f):
         assert type(grad) is np.ndarray
         assert grad.flags.writeable
         assert not any(np.shares_memory(grad, array) for array in arrays)
-        assert len(set(np.lib.stride_tricks.as_strided(grad, grad.shape).strides)) >= 0
+        assert 0 not in grad.strides  # nor do its entries share any with each other
     assert not any(np.shares_memory(a, b) for a, b in itertools.combinations(grads, 2))
-    assert not any(np.may_share_memory(grad, grad) and 0 in grad.strides and grad.size > 1 for grad in grads)
 
 
 def test_the_gradient_of_a_number_is_an_array_too():
@@ -463,7 +472,7 @@ def test_the_seed_is_not_written_to():
         np.testing.assert_array_equal(seed, [0, 1, 2])
 
 
-# --------------------------------------------------------------------------------------------------- what is freed, when
+# -------------------------------------------------------------------------------------------------- what is freed, when
 
 @contextlib.contextmanager
 def no_garbage_collector():
@@ -527,7 +536,7 @@ def test_a_graph_does_not_keep_its_parameters_alive():
 
 @contextlib.contextmanager
 def traced_memory():
-    """Yields a function that says how many bytes more are in use than at the start, and at most were since asked last."""
+    """Yields a function that says how many bytes are in use, and at most were since it was last called."""
     gc.collect()
     tracemalloc.start()
     try:
@@ -552,12 +561,13 @@ def test_memory_returns_to_where_it_was():
             y = np.tanh(y @ p) + y
         y.sum().backprop()
 
-    step()  # what is made once is made
     with no_garbage_collector(), traced_memory() as used:
+        step()  # what is made only once is made
+        before, _ = used()
         step()
-        now, peak = used()
-    assert now < 10_000  # the gradient replaced another one
-    assert peak > 40 * p.value.nbytes
+        after, peak = used()
+    assert peak - before > 40 * p.value.nbytes  # the test measures what it means to
+    assert after - before < 5_000  # the gradient replaced another one
 
 
 @pytest.mark.parametrize("wrt", [False, True], ids=["backprop", "wrt"])
@@ -616,7 +626,7 @@ def test_slices_in_a_loop_do_not_either():
     assert peak - forward < n * x.value.nbytes / 20
 
 
-# --------------------------------------------------------------------------------------------- branches that are not taken
+# ------------------------------------------------------------------------------------------ branches that are not taken
 
 class OwnSqrt(tg.Op):
     """A square root whose backward is derived."""
@@ -626,7 +636,9 @@ class OwnSqrt(tg.Op):
 
 
 class OwnLog(tg.Op):
-    """A logarithm with a rule of its own, and not a primitive."""
+    """A logarithm with a rule of its own: not a primitive, but elementwise, as it says."""
+
+    elementwise = True
 
     def forward(self, x):
         return np.log(x)
@@ -659,8 +671,7 @@ NOT_TAKEN = {  # a function, a point, and its first three derivatives there
     "power -1": (lambda x: np.where(x > 0, x**-1.0, x), 0.0, [1, 0, 0]),
     "power of x": (lambda x: np.where(x > 0, x**x, x), 0.0, [1, 0, 0]),
     "power of x outside": (lambda x: np.where(x > 0, x**x, x), -0.5, [1, 0, 0]),
-    "exp": (lambda x: np.where(x < 10, x, np.exp(x)), 1000.0, [np.inf] * 3),
-    "exp not taken": (lambda x: np.where(x < 10, np.exp(x), x), 1000.0, [1, 0, 0]),
+    "exp": (lambda x: np.where(x < 10, np.exp(x), x), 1000.0, [1, 0, 0]),
     "nested": (lambda x: np.where(x > 0, np.sqrt(np.log(x)), x), 0.0, [1, 0, 0]),
     "both sides": (lambda x: np.where(x == 0, 5 * x, np.where(x > 0, np.sqrt(x), np.log(-x))), 0.0, [5, 0, 0]),
     "scaled": (lambda x: 2 * np.where(x > 0, 3 * np.sqrt(x) + 1, x), 0.0, [2, 0, 0]),
@@ -671,6 +682,7 @@ NOT_TAKEN = {  # a function, a point, and its first three derivatives there
     "index": (lambda x: np.sqrt(np.stack([x, x + 4]))[1], 0.0, [1 / 4, -1 / 32, 3 / 256]),
     "mask": (lambda x: np.sqrt(np.stack([x, x + 4]))[np.array([False, True])].sum(), 0.0, [1 / 4, -1 / 32, 3 / 256]),
     "ReLU": (lambda x: tg.ops.ReLU(np.sqrt(x) - 1) + x, 0.0, [1, 0, 0]),
+    "with a rule": (lambda x: np.where(x > 0, OwnLog(x), x), 0.0, [1, 0, 0]),
     "derived": (lambda x: np.where(x > 0, OwnSqrt(x), x), 0.0, [1, 0, 0]),
     "derived and nested": (lambda x: np.where(x > 0, OwnSqrt(OwnSqrt(x)), x), 0.0, [1, 0, 0]),
     "derived below maximum": (lambda x: np.maximum(OwnSqrt(x), x + 1), 0.0, [1, 0, 0]),
@@ -684,8 +696,6 @@ NOT_TAKEN = {  # a function, a point, and its first three derivatives there
 @pytest.mark.parametrize("order", [1, 2, 3])
 @pytest.mark.parametrize(("f", "x", "expected"), NOT_TAKEN.values(), ids=NOT_TAKEN)
 def test_a_branch_not_taken_contributes_nothing(f, x, expected, order, mode):
-    if expected[0] == np.inf:
-        f, x, expected = (lambda x: np.where(x < 10, x, np.exp(x / 1000))), 1000.0, [np.e / 1e3, np.e / 1e6, np.e / 1e9]
     with np.errstate(all="ignore"):  # the branch is computed all the same
         assert nth(mode, f, order)(x) == pytest.approx(expected[order - 1], rel=1e-12, abs=1e-300)
 
@@ -695,7 +705,7 @@ def test_entries_not_taken_contribute_nothing():
     with np.errstate(all="ignore"):
         np.testing.assert_array_equal(tg.grad(lambda x: np.where(x > 0, np.sqrt(x), x).sum())(x), [1, 1, 0.25])
         np.testing.assert_array_equal(tg.grad(lambda x: np.sqrt(x)[x > 0].sum())(x), [0, 0, 0.25])
-        np.testing.assert_array_equal(tg.grad(lambda x: np.sqrt(x).max(where=x > 0) if 0 else np.sqrt(x)[2])(x), [0, 0, 0.25])
+        np.testing.assert_array_equal(tg.grad(lambda x: np.sqrt(x)[2])(x), [0, 0, 0.25])
         hessian = tg.hessian(lambda x: np.where(x > 0, np.sqrt(x), x * x).sum())(x)
         np.testing.assert_array_equal(hessian, np.diag([2, 2, -1 / 32]))
         p = tg.Parameter(x)
@@ -709,7 +719,7 @@ def test_entries_not_taken_contribute_nothing():
     (lambda x: np.where(x >= 0, np.sqrt(x) - np.sqrt(x), x), 0.0),
     (lambda x: np.where(x > 0, np.sqrt(x), x), np.nan),
     (lambda x: np.where(x < 0, np.sqrt(x), x), -1.0),
-    (lambda x: np.maximum(np.sqrt(x) / np.sqrt(x), -5), 0.0),
+    (lambda x: np.maximum(np.sqrt(x) - np.sqrt(x), -5), 0.0),
     (lambda x: np.sqrt(np.stack([x, x + 1]))[0], -1.0),
 ], ids=["nothing selects", "infinity less infinity", "nan input", "taken", "maximum", "index"])
 def test_a_genuine_nan_still_shows(f, x, mode):
@@ -730,7 +740,7 @@ def test_a_branch_not_taken_warns_of_nothing_in_the_sweep():
     np.testing.assert_array_equal(p.grad, [1, 1, 1 / 4 - 1 / 16])
 
 
-# --------------------------------------------------------------------------------------------------------------- threads
+# -------------------------------------------------------------------------------------------------------------- threads
 
 def test_two_threads_sweep_the_same_graph():
     loss, w, x = everything_with_parameters()
@@ -774,7 +784,7 @@ def test_a_rule_that_is_traced_in_one_thread_does_not_disturb_another():
         assert grad.result() == 6
 
 
-# ----------------------------------------------------------------------------------------------------------- random graphs
+# -------------------------------------------------------------------------------------------------------- random graphs
 
 UNARY = {
     "sin": (np.sin, naive.sin),

@@ -93,9 +93,9 @@ def numpy_call(cls: type[Any], function: Callable[..., Any]) -> Callable[..., An
 
 
 def _guarded(rule: Callable[..., Any]) -> Callable[..., Any]:
-    """`backward` as users see it: without arguments it is somebody's loss.backward()."""
+    """`backward` as users see it: without a gradient and an output it is somebody's loss.backward()."""
     def backward(self: Any, *args: Any, **options: Any) -> Any:
-        return rule(self, *args, **options) if args else Value.backward(self)
+        return rule(self, *args, **options) if len(args) > 1 else Value.backward(self)
     backward.__doc__ = rule.__doc__
     return backward
 
@@ -172,18 +172,23 @@ def _written(count: int, options: bool, own: bool, kept: bool, differentiable: b
 
 # -------------------------------------------------------------------------------- what the methods of every op call
 
-# What enters an op as it is: arrays, and numbers (Python's stay weak in NumPy's promotion of types).
-_PLAIN = frozenset({np.ndarray, float, int, complex, bool})
-
-
 def plain_input(x: Any) -> tuple[Any, Any, bool]:
-    """What an op records for an input that is not a `Value`, its value, and whether it wants a gradient."""
+    """What an op records for an input that is not a `Value`, its value, and whether it wants a gradient.
+
+    Arrays and numbers enter as they are: Python's stay weak in NumPy's promotion of types.
+    """
     if isinstance(x, State):
         version = x.current()
         return version, version._value, version.needs_grad
-    if x.__class__ not in _PLAIN and not isinstance(x, np.generic):
+    if x.__class__ is np.ndarray or isinstance(x, np.generic):
+        if x.dtype.kind not in "biufc":
+            plain_array(x)
+    elif x.__class__ not in _NUMBERS:
         x = plain_array(x)
     return x, x, False
+
+
+_NUMBERS = frozenset({float, int, complex, bool})
 
 
 def wrong_count(op: Any, parts: Any) -> TypeError:
@@ -209,6 +214,6 @@ def explained(error: Exception, op: Any, inputs: Any, options: dict[str, Any]) -
     message = f"{type(op).__name__}({shapes}{given}): {error}"
     try:
         explained = type(error)(message)
-    except TypeError:  # an exception class of its own kind
-        explained = ValueError(message)
+    except TypeError:  # an exception class that is made in its own way
+        explained = next(kind for kind in (IndexError, TypeError, ValueError) if isinstance(error, kind))(message)
     return explained.with_traceback(error.__traceback__)

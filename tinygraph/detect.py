@@ -89,7 +89,7 @@ class _NanWatcher(_Watcher):
     def swept(self, node: Value, source: Op, grad: Any) -> None:
         grad = getattr(grad, "_value", grad)
         if not np.isfinite(grad).all() and _finite(node):
-            hint = "; the derivative of a square root is infinite at 0" if type(source).__name__ == "Sqrt" else ""
+            hint = "; the derivative of a square root is infinite at 0" if _is_root(source) else ""
             raise FloatingPointError(f"the gradient that {describe(source)} sends to its input {describe(node)} is not "
                                      f"finite: {_first_bad(grad)}; the op was built {self.where(source)}{hint}")
 
@@ -143,6 +143,13 @@ def user_line() -> str:
 
 def _finite(x: Any) -> bool:
     return bool(np.isfinite(x._value if isinstance(x, Value) else x).all())
+
+
+def _is_root(op: Op) -> bool:
+    """Whether an op is a square root, or a power between 0 and 1, of a 0."""
+    x, p = (*op.inputs, 0.5)[:2]
+    x, p = (getattr(a, "_value", a) for a in (x, p))
+    return type(op).__name__ in ("Sqrt", "Power") and bool(np.any((x == 0) & (p > 0) & (p < 1)))
 
 
 def _first_bad(values: Any) -> str:

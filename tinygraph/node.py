@@ -154,8 +154,9 @@ class Node:
     __truediv__, __rtruediv__ = _binary(np.divide), _reflected(np.divide)
     __pow__, __rpow__ = _binary(np.power), _reflected(np.power)
     __matmul__, __rmatmul__ = _binary(np.matmul), _reflected(np.matmul)
-    __and__, __rand__ = _binary(np.logical_and), _reflected(np.logical_and)
-    __or__, __ror__ = _binary(np.logical_or), _reflected(np.logical_or)
+    __and__, __rand__ = _binary(np.bitwise_and), _reflected(np.bitwise_and)
+    __or__, __ror__ = _binary(np.bitwise_or), _reflected(np.bitwise_or)
+    __xor__, __rxor__ = _binary(np.bitwise_xor), _reflected(np.bitwise_xor)
     __lt__, __le__ = _binary(np.less), _binary(np.less_equal)
     __gt__, __ge__ = _binary(np.greater), _binary(np.greater_equal)
     __eq__, __ne__ = _binary(np.equal), _binary(np.not_equal)  # type: ignore[assignment]
@@ -170,7 +171,7 @@ class Node:
         return TWINS[np.absolute](self)
 
     def __invert__(self) -> Node:
-        return TWINS[np.logical_not](self)
+        return TWINS[np.invert](self)
 
     def __getitem__(self, index: Any) -> Node:
         return TWINS[operator.getitem](self, index)
@@ -292,6 +293,15 @@ class Value(Node):
         self.inputs = ()
         self.needs_grad = needs_grad
         self.serial = next_serial()
+
+    def __copy__(self) -> Value:  # what never changes is its own copy
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Value:
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"{describe(self)} is not for pickling: save its .value")
 
 
 class Version(Value):

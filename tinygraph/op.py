@@ -101,7 +101,9 @@ class Op(Value):
         for x in inputs:
             if isinstance(x, Node):
                 return cls(*inputs, **options)
-        return cls.forward(None, *inputs, **options)
+        if isinstance(cls.forward, FunctionType):
+            return cls.forward(None, *inputs, **options)
+        return cls.forward(*inputs, **options)
 
     def pull_traced(self, grad: Node) -> Any:
         """What the rule returns on nodes: what forward kept is traced again, so that second order is right."""

@@ -96,7 +96,7 @@ def sweep(output: Value, seed: Any, traced: bool = False, wanted: set[Value] | N
     It goes from node to node in falling serial number, to those alone that a gradient has reached, and so needs no list
     of them. wanted: the nodes to go to (None: those that want a gradient). branch: the output is below a selecting op.
     """
-    if wanted is not None and output not in wanted:
+    if not _is_wanted(output, wanted):
         return {}
     cotangents: dict[Value, Any] = {output: seed}
     reached = [(-output.serial, output)] if output.inputs else []  # a heap: the latest node comes first
@@ -126,6 +126,8 @@ def sweep(output: Value, seed: Any, traced: bool = False, wanted: set[Value] | N
             cotangents[x] = total = old + part
             if total.__class__ is np.ndarray:
                 owned.add(x)
+        if watcher is not None:
+            watcher.swept(x, node, cotangents[x])
 
     while reached:
         node: Any = heappop(reached)[1]
@@ -149,6 +151,8 @@ def sweep(output: Value, seed: Any, traced: bool = False, wanted: set[Value] | N
                     cotangents[x] = np.array(cotangents[x])
                     owned.add(x)
                 node.add_to(cotangents[x], grad)
+                if watcher is not None:
+                    watcher.swept(x, node, cotangents[x])
             continue
         if branch and node.elementwise:
             parts = _taken(node, grad, traced, wanted)
@@ -160,8 +164,6 @@ def sweep(output: Value, seed: Any, traced: bool = False, wanted: set[Value] | N
             if _is_wanted(x, wanted):
                 if isinstance(part, FunctionType):
                     part = run_traced(node, part) if traced else part()
-                if watcher is not None and part is not None:
-                    watcher.swept(x, node, part)
                 add(node, x, part)
     if silent:
         for leaf in Tape(*silent).leaves:
@@ -192,7 +194,7 @@ def backprop(loss: Node, wrt: Any = None, grad: Any = None, *, traced: bool = Fa
             raise ValueError(f"{describe(loss)} depends on no Parameter; say with wrt= what to differentiate by")
         for parameter, version in parameters.items():
             array, old = _own(found, version), parameter._grad
-            parameter._grad = array if old is None or not accumulate else old + array
+            parameter._grad = array if old is None or not accumulate else np.asarray(old + array)
         return None
     if accumulate:
         raise ValueError("accumulate= is about .grad, which backprop with wrt= does not set: add the results yourself")

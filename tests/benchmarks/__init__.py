@@ -1,6 +1,6 @@
-"""Benchmarks: speed and memory beside the network derived by hand and beside other engines. `python -m tests.benchmarks`
+"""Benchmarks: speed and memory beside the network derived by hand and beside other engines.
 
-Measurements, not tests: nothing here fails because something was slow. One module measures one thing and has a function
-`run() -> Report`; `timing` takes turns and compares, `report` prints, `__main__` runs each benchmark in a process of
-its own.
+Run them with `python -m tests.benchmarks`. They are measurements, not tests: nothing here fails because something was
+slow. A module that measures has a function `run() -> Report`; `timing` takes turns and compares, `networks` holds the
+contenders of the training steps, `report` prints, and `__main__` runs each benchmark in a process of its own.
 """

@@ -31,7 +31,7 @@ def run() -> Report:
     times = {name: seconds[2:] for name, seconds in times.items()}  # the first two filled the caches
     added = median(b - a for a, b in zip(times["numpy"], times["numpy and tinygraph"], strict=True)) * 1e3
     rows = [[name, f"{median(seconds) * 1e3:.1f}", f"{min(seconds) * 1e3:.1f}"] for name, seconds in times.items()]
-    method = (f"Wall time in milliseconds of an interpreter that imports this and ends, {ROUNDS} rounds in turns, bytecode "
-              f"cached. Median of the rounds' differences: tinygraph adds {added:.1f} ms to numpy.")
+    method = (f"Wall time in milliseconds of an interpreter that imports this and ends, {ROUNDS} rounds in turns, "
+              f"bytecode cached. Median of the rounds' differences: tinygraph adds {added:.1f} ms to numpy.")
     return Report("Import", method, ["imports", "ms, median", "ms, best"], rows,
                   [Bar("`import tinygraph` beyond `import numpy`", added, 50, "ms")], {"seconds": times})

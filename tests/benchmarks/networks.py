@@ -1,8 +1,8 @@
 """The documents' network in each engine, each written the way that engine is fastest: one class per contender.
 
-A contender has `step()`, which computes the loss, its gradients and the new weights, and `weights()`, the arrays W1, b1,
-W2, ... as they are now. Each holds the data as it likes them best, converted beforehand; an engine is imported when its
-contender is made. Only `tinygraph` and the twin by hand check their input at every step.
+A contender has `step()`, which computes the loss, its gradients and the new weights, and `weights()`, the arrays W1,
+b1, W2, ... as they are now. Each holds the data as it likes them best, converted beforehand; an engine is imported when
+its contender is made. Only `tinygraph` and the twin by hand check their input at every step.
 """
 
 from __future__ import annotations

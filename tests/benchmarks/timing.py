@@ -18,8 +18,8 @@ Times = dict[str, list[float]]
 def round_robin(contenders: dict[str, Callable[[], object]], seconds: float, turn: float = 0.002) -> Times:
     """Seconds that one call of each contender took, a number for each round.
 
-    In a round each contender has one turn, in an order drawn anew: one call that is not timed, which brings its code and
-    data back into the caches, then as many as take about `turn` seconds. The garbage collector runs as it does for
+    In a round each contender has one turn, in an order drawn anew: one call that is not timed, which brings its code
+    and data back into the caches, then as many as take about `turn` seconds. The garbage collector runs as it does for
     users, but what was there before (imported modules) is kept out of its sight.
     """
     calls = {name: _calls(contender, turn) for name, contender in contenders.items()}

@@ -217,6 +217,26 @@ class LogicalNot(Elementwise):
     differentiable = False
 
 
+class BitwiseAnd(Elementwise):
+    forward = np.bitwise_and
+    differentiable = False
+
+
+class BitwiseOr(Elementwise):
+    forward = np.bitwise_or
+    differentiable = False
+
+
+class BitwiseXor(Elementwise):
+    forward = np.bitwise_xor
+    differentiable = False
+
+
+class Invert(Elementwise):
+    forward = np.invert
+    differentiable = False
+
+
 class IsNan(Elementwise):
     forward = np.isnan
     differentiable = False

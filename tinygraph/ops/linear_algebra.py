@@ -19,13 +19,11 @@ class MatMul(Primitive, twin=np.matmul):
     broadcasts = True
 
     def forward(self, A: Any, B: Any) -> Any:
-        if A.__class__ is B.__class__ is np.ndarray and A.ndim == B.ndim == 2:
-            return A.dot(B)  # the same product with half the overhead
-        return np.matmul(A, B)
+        return _product(A, B)
 
     def backward(self, dC: Any, C: Any, A: Any, B: Any) -> Any:
         if A.ndim == B.ndim == 2:
-            return lambda: dC.dot(B.T), lambda: A.T.dot(dC)
+            return lambda: _product(dC, B.T), lambda: _product(A.T, dC)
         if A.ndim == 1 and B.ndim == 1:
             return lambda: dC * B, lambda: dC * A
         if A.ndim == 1:
@@ -35,6 +33,12 @@ class MatMul(Primitive, twin=np.matmul):
             dC = np.expand_dims(dC, -1)
             return lambda: dC * B, lambda: np.squeeze(_transposed(A) @ dC, -1)
         return lambda: dC @ _transposed(B), lambda: _transposed(A) @ dC
+
+
+def _product(A: Any, B: Any) -> Any:
+    if A.__class__ is B.__class__ is np.ndarray and A.ndim == B.ndim == 2:
+        return A.dot(B)  # the same product with half the overhead
+    return np.matmul(A, B)
 
 
 def _transposed(A: Any) -> Any:
