@@ -224,6 +224,10 @@ for op, function in [
 pointwise(ops.LogicalAnd, entry_by_entry(lambda a, b: bool(a and b)), integral, truth, flat=True, result=bool)
 pointwise(ops.LogicalOr, entry_by_entry(lambda a, b: bool(a or b)), integral, truth, flat=True, result=bool)
 pointwise(ops.LogicalNot, entry_by_entry(lambda a: not a), integral, flat=True, result=bool)
+for op, function in [(ops.BitwiseAnd, lambda a, b: bool(a and b)), (ops.BitwiseOr, lambda a, b: bool(a or b)),
+                     (ops.BitwiseXor, lambda a, b: bool(a) != bool(b))]:
+    pointwise(op, entry_by_entry(function), truth, truth, flat=True, result=bool)
+pointwise(ops.Invert, entry_by_entry(lambda a: not a), truth, flat=True, result=bool)
 pointwise(ops.IsNan, entry_by_entry(lambda x: x != x), some_nan, flat=True, result=bool)
 pointwise(ops.Sign, entry_by_entry(lambda x: (x > 0) - (x < 0), float), integral, flat=True)
 pointwise(ops.StopGradient, lambda x: x, anywhere, flat=True)

@@ -476,6 +476,9 @@ def test_a_state_in_an_expression_is_its_value_without_gradient():
     loss.backprop()
     assert loss.item() == 2
     assert p.grad == 0.5
+    assert (rate * 2).needs_grad is False
+    with pytest.raises(ValueError, match="depends on no Parameter"):
+        (rate * 2).backprop()
     assert tg.backprop(loss, wrt=rate) == 4
 
 

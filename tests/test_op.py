@@ -642,6 +642,13 @@ def test_a_shape_error_names_the_op_and_shows_the_users_line(build, sentence):
     assert "During handling" not in "".join(traceback.format_exception(caught.value))
 
 
+def test_an_error_in_ones_own_forward_shows_the_line_that_failed():
+    with pytest.raises(ValueError, match="not today") as caught:
+        Raiser(tg.constant(1.0), call=lambda x: throw(ValueError("not today")))
+    names = [frame.name for frame in traceback.extract_tb(caught.value.__traceback__) if frame.filename == __file__]
+    assert names[-3:] == ["forward", "<lambda>", "throw"]
+
+
 def test_an_error_in_backward_passes_through():
     class Broken(tg.Op):
         def forward(self, x):
@@ -698,6 +705,8 @@ MISTAKES = {
     "primitive that keeps": (tg.Primitive, double, lambda self, grad, y, x, kept: grad, r"cannot keep \['kept'\]"),
     "extending a final op": (Cube, double, double_rule, "cannot extend Cube: an op that has a forward is final"),
     "extending one of ours": (tg.ops.ReLU, None, None, "cannot extend ReLU"),
+    "forward without inputs": (tg.Op, lambda self: np.ones(3), None, "Mistake"),
+    "inputs that nobody names": (tg.Op, np.linalg.inv, None, "Mistake"),
     "a ufunc's number of inputs": (tg.Elementwise, np.hypot, lambda self, grad, y, x: grad, "disagree on inputs"),
 }
 

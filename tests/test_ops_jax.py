@@ -44,6 +44,7 @@ JAX = {
     ops.StopGradient: jax.lax.stop_gradient,
 }
 NUMPY = {
+    ops.BitwiseAnd: "bitwise_and", ops.BitwiseOr: "bitwise_or", ops.BitwiseXor: "bitwise_xor",
     ops.BroadcastTo: "broadcast_to", ops.ExpandDims: "expand_dims", ops.GreaterEqual: "greater_equal",
     ops.LessEqual: "less_equal", ops.LogicalAnd: "logical_and", ops.LogicalNot: "logical_not",
     ops.LogicalOr: "logical_or", ops.NotEqual: "not_equal",

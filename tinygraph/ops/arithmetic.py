@@ -5,6 +5,7 @@ Where mathematics leaves a choice (ties, kinks, 0**0) the rule follows the table
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -78,18 +79,23 @@ class Sqrt(Elementwise):
 
 
 class Power(Elementwise):
-    """y = xᵖ;   dx = dy p xᵖ⁻¹ (0 where p = 0),   dp = dy y log x (0 where x = 0 and p >= 0)"""
+    """y = xᵖ;   dx = dy p xᵖ⁻¹ (0 where x = p = 0),   dp = dy y log x (0 where x = 0 and p >= 0)"""
     forward = np.power
 
     def backward(self, grad: Any, y: Any, x: Any, p: Any) -> Any:
         def dx() -> Any:
             if not isinstance(p, int | float):
-                return grad * (p * x ** np.where(p == 0, 1, p - 1))
+                return grad * (p * x ** np.where((x == 0) & (p == 0), 1, p - 1))
             if p == 2:
                 return 2 * grad * x
             return grad if p == 1 else grad * (p * x ** (p - 1 if p else 1))
 
-        return dx, lambda: grad * y * np.log(np.where((x == 0) & (p >= 0), 1, x))
+        def dp() -> Any:
+            if not isinstance(x, int | float):
+                return grad * y * np.log(np.where((x == 0) & (p >= 0), 1, x))
+            return grad * y * (math.log(x) if x > 0 else 0.0 if x == 0 else math.nan)  # a Python number stays weak
+
+        return dx, dp
 
 
 class Exp(Elementwise):
