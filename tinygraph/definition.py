@@ -43,6 +43,8 @@ def read_definition(cls: type[Any]) -> None:
         cls.backward = _guarded(backward)
     elif cls.differentiable and not cls.traceable:
         raise TypeError(f"{name} is a primitive and needs a backward")
+    if not (inputs or variadic):
+        raise TypeError(f"{name} has no inputs: name them in forward, or in backward if forward is a NumPy function")
     cls.rule = backward
     cls.plain = backward is not None and not cls.adds_in_place and not variadic
     if "expand" not in vars(cls):
@@ -108,7 +110,7 @@ def __init__(self, {nodes} {options}):
     try:
         value = {value}
         {check}
-    except (ValueError, TypeError, IndexError) as error:
+    except Exception as error:
         raise explained(error, self, ({nodes}), {given}) from None
     self.inputs = ({nodes})
     self._value = value
@@ -213,7 +215,8 @@ def explained(error: Exception, op: Any, inputs: Any, options: dict[str, Any]) -
     given = "".join(f", {name}={value!r}" for name, value in options.items())
     message = f"{type(op).__name__}({shapes}{given}): {error}"
     try:
-        explained = type(error)(message)
+        named = TypeError(message) if isinstance(error, AttributeError) else type(error)(message)
     except TypeError:  # an exception class that is made in its own way
-        explained = next(kind for kind in (IndexError, TypeError, ValueError) if isinstance(error, kind))(message)
-    return explained.with_traceback(error.__traceback__)
+        known = [kind for kind in (IndexError, TypeError, ValueError) if isinstance(error, kind)]
+        named = known[0](message) if known else error
+    return named.with_traceback(error.__traceback__)

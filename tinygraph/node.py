@@ -165,7 +165,7 @@ class Node:
         return TWINS[np.negative](self)
 
     def __pos__(self) -> Node:
-        return self
+        return TWINS[np.copy](self)
 
     def __abs__(self) -> Node:
         return TWINS[np.absolute](self)

@@ -81,7 +81,7 @@ class Op(Value):
         self.inputs = tuple(x for x, _, _ in resolved)
         try:
             self._value = checked_output(self, self.forward(*(value for _, value, _ in resolved), **options))
-        except (ValueError, TypeError, IndexError) as error:
+        except Exception as error:
             raise explained(error, self, self.inputs, options) from None
         self.needs_grad = self.differentiable and any(needs for _, _, needs in resolved)
         self.serial = next_serial()

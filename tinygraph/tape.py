@@ -146,9 +146,10 @@ def sweep(output: Value, seed: Any, traced: bool = False, wanted: set[Value] | N
         if node.adds_in_place and not traced:
             if _is_wanted(x := node.inputs[0], wanted):
                 if x not in owned:  # one array for all of them, instead of an array of zeros for each
-                    if x not in cotangents:
+                    if x in cotangents:
+                        cotangents[x] = np.array(cotangents[x])
+                    else:
                         add(node, x, np.zeros_like(x._value))
-                    cotangents[x] = np.array(cotangents[x])
                     owned.add(x)
                 node.add_to(cotangents[x], grad)
                 if watcher is not None:
@@ -175,7 +176,7 @@ def sweep(output: Value, seed: Any, traced: bool = False, wanted: set[Value] | N
 def backprop(loss: Node, wrt: Any = None, grad: Any = None, *, traced: bool = False, accumulate: bool = False) -> Any:
     """One backward sweep from `loss`, a node of one element unless `grad` (of its shape) says what to multiply by.
 
-    Without `wrt`, sets `.grad` of every `Parameter` that the loss depends on (`accumulate=True`: adds to it).
+    Without `wrt`, sets `.grad` of every `Parameter` that a gradient can flow to (`accumulate=True`: adds to it).
     With `wrt`, a node or a sequence of nodes, sets nothing and returns the gradient of each, as an array like its
     value, or as a node with `traced=True`, ready to be differentiated again.
 
@@ -336,7 +337,8 @@ def _formula(node: Value, number: dict[Value, str]) -> str:
     if not isinstance(node, Op):
         return describe(node).split(" (")[0]
     inputs = [number.get(x, "...") if isinstance(x, Value) else _short(x) for x in node.inputs]
-    options = [f"{name}={_short(value)}" for name, value in getattr(node, "options", {}).items()]
+    options = [f"{name}={_short(value)}" for name, value in getattr(node, "options", {}).items()
+               if value is not None and value is not False]
     return f"{type(node).__name__}({', '.join(inputs + options)})"
 
 

@@ -23,11 +23,12 @@ FORGOTTEN = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", choices=[*NAMES, []], metavar="name",
-                        help=f"which to run, of {', '.join(NAMES)} (default: all)")
+    parser.add_argument("names", nargs="*", metavar="name", help=f"which to run, of {', '.join(NAMES)} (default: all)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every measured number there")
     parser.add_argument("--update", type=Path, metavar="FILE", help="replace the tables of that Markdown page")
     options = parser.parse_args()
+    if unknown := set(options.names) - set(NAMES):
+        parser.error(f"no benchmark is called {', '.join(sorted(unknown))}: there are {', '.join(NAMES)}")
     reports = {name: run(name) for name in options.names or NAMES}
     text = page(list(reports.values()), THREADS)
     print(text)

@@ -1,7 +1,8 @@
 """Timing on a machine that others use too: contenders take turns, and what is compared is what one round measured.
 
-A load that comes and goes slows all contenders of a round alike, so the ratio within a round is steadier than either
-time; the median over the rounds then drops those in which it hit only one.
+What counts is processor time, of all threads: time in which the machine did something else is nobody's. A load that
+comes and goes still slows what shares its caches, but all contenders of a round alike, so the ratio within a round is
+steadier than either time; the median over the rounds then drops those in which it hit only one.
 """
 
 from __future__ import annotations
@@ -10,13 +11,13 @@ import gc
 import random
 from collections.abc import Callable
 from statistics import median
-from time import perf_counter
+from time import perf_counter, process_time
 
 Times = dict[str, list[float]]
 
 
 def round_robin(contenders: dict[str, Callable[[], object]], seconds: float, turn: float = 0.002) -> Times:
-    """Seconds that one call of each contender took, a number for each round.
+    """Seconds of processor time that one call of each contender took, a number for each round.
 
     In a round each contender has one turn, in an order drawn anew: one call that is not timed, which brings its code
     and data back into the caches, then as many as take about `turn` seconds. The garbage collector runs as it does for
@@ -44,10 +45,10 @@ def _calls(contender: Callable[[], object], turn: float) -> int:
 
 def _turn(contender: Callable[[], object], calls: int) -> float:
     contender()
-    start = perf_counter()
+    start = process_time()
     for _ in range(calls):
         contender()
-    return (perf_counter() - start) / calls
+    return (process_time() - start) / calls
 
 
 def ratio(times: Times, name: str, yardstick: str) -> float:

@@ -19,12 +19,14 @@ class AddBias(Op):
 
     def forward(self, Z: Any, b: Any) -> Any:
         Y = Z + b
-        if Y.shape != Z.shape or b.shape not in ((Z.shape[0], 1), Z.shape[-1:]):
-            raise ValueError(f"a bias of shape {b.shape} does not fit values of shape {Z.shape}: give "
-                             f"({Z.shape[0]}, 1) for samples in columns, {Z.shape[-1:]} for samples in rows")
+        if b.shape != (Z.shape[-1:] if Z.ndim != 2 or b.ndim != 2 else (Z.shape[0], 1)) or not Z.ndim:
+            raise ValueError(f"a bias of shape {b.shape} does not fit values of shape {Z.shape}: give (m, 1) for values "
+                             "(m, n) with samples in columns, (m,) for values (..., m) with samples in rows")
         return Y
 
     def backward(self, dY: Any, Y: Any, Z: Any, b: Any) -> Any:
+        if b.ndim == 2 and dY.__class__ is np.ndarray:
+            return dY, lambda: dY.dot(np.ones((dY.shape[1], 1), dY.dtype))  # BLAS sums rows twice as fast
         if b.ndim == 2:
             return dY, lambda: np.add.reduce(dY, axis=1, keepdims=True)
         return dY, lambda: np.add.reduce(dY, axis=tuple(range(dY.ndim - 1)))
@@ -35,7 +37,8 @@ class ReLU(Op):
     selecting = True
 
     def forward(self, x: Any) -> Any:
-        return np.maximum(x, 0.0)
+        x = np.asarray(x)
+        return np.maximum(x, np.zeros(x.shape, x.dtype))  # up to twice as fast as np.maximum(x, 0.0)
 
     def expand(self, x: Any) -> Any:  # a function of x alone: np.maximum would call 0 a tie
         return np.where(x <= 0, 0, x)
@@ -53,6 +56,9 @@ class LogSoftmaxNLL(Op):
     """
 
     def forward(self, Z: Any, t: Any, *, axis: int = -1) -> Any:
+        if not Z.ndim:
+            raise ValueError("logits need an axis of classes")
+        t = np.asarray(t) if isinstance(t, int) else t
         along = axis % Z.ndim
         before, classes, after = Z.shape[:along], Z.shape[along], Z.shape[along + 1:]
         if t.dtype.kind not in "iu":
@@ -69,4 +75,4 @@ class LogSoftmaxNLL(Op):
         return np.add.reduce(np.log(S), axis=None) / t.size - np.add.reduce(z * (1 / t.size)), T, E, S
 
     def backward(self, dL: Any, L: Any, Z: Any, t: Any, T: Any, E: Any, S: Any, *, axis: int = -1) -> Any:
-        return (E / S - T) * (dL / t.size), None
+        return (E / S - T) * (dL * (1 / S.size)), None

@@ -30,7 +30,7 @@ class Mean(Primitive, twin=np.mean):
 
     def backward(self, grad: Any, y: Any, x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
         n = x.size // max(y.size, 1)
-        return np.broadcast_to(restored(grad, x.ndim, axis, keepdims) / max(n, 1), x.shape)
+        return np.broadcast_to(restored(grad, x.ndim, axis, keepdims) * (1 / max(n, 1)), x.shape)
 
 
 class Max(Primitive, twin=np.max):
