@@ -90,14 +90,25 @@ class Tape:
 
 
 def sweep(output: Value, seed: Any, traced: bool = False, wanted: set[Value] | None = None,
-          wrt: Sequence[Value] = (), branch: bool = False) -> dict[Value, Any]:
+          wrt: Sequence[Value] = (), branch: bool = False, guarded: bool = False) -> dict[Value, Any]:
     """The walk from `output` to the start of its tape. Returns the gradients of the leaves, and of the ops in `wrt`.
 
     It goes from node to node in falling serial number, to those alone that a gradient has reached, and so needs no list
     of them. wanted: the nodes to go to (None: those that want a gradient). branch: the output is below a selecting op.
+
+    A NaN never gets lost on the way, unless an op selects it away. So on arrays the first walk does not look for those
+    that are made on branches not taken; a second, guarded one does if a NaN arrives. On nodes each walk is guarded.
     """
+    guarded = guarded or traced or WATCHER.get() is not None
+    found, suspect = _walk(output, seed, traced, wanted, wrt, branch, guarded)
+    return _walk(output, seed, traced, wanted, wrt, branch, True)[0] if suspect else found
+
+
+def _walk(output: Value, seed: Any, traced: bool, wanted: set[Value] | None, wrt: Sequence[Value], branch: bool,
+          guarded: bool) -> tuple[dict[Value, Any], bool]:
+    """One walk of `sweep`, and whether it must be done again, guarded: a NaN may come from a branch not taken."""
     if not _is_wanted(output, wanted):
-        return {}
+        return {}, False
     cotangents: dict[Value, Any] = {output: seed}
     reached = [(-output.serial, output)] if output.inputs else []  # a heap: the latest node comes first
     kept: dict[Value, Any] = {}  # gradients of ops asked for; those of leaves simply stay in `cotangents`
@@ -106,7 +117,10 @@ def sweep(output: Value, seed: Any, traced: bool = False, wanted: set[Value] | N
     below: set[Value] = {output} if branch else set()  # nodes below an op that selects
     silent: list[Value] = []  # nodes that a rule said None to: zero, so nothing flows on
     watcher = WATCHER.get()
-    general = traced or watcher is not None or wanted is not None
+    general = guarded or wanted is not None
+    selected = False  # whether a selecting op was met
+    quiet: Any = None  # entered below it: what was not taken may well be singular
+    suspect = False
 
     def add(node: Op, x: Value, part: Any) -> None:
         """Add what `node` contributes to the gradient of its input `x`, with x's shape and dtype."""
@@ -129,48 +143,55 @@ def sweep(output: Value, seed: Any, traced: bool = False, wanted: set[Value] | N
         if watcher is not None:
             watcher.swept(x, node, cotangents[x])
 
-    while reached:
-        node: Any = heappop(reached)[1]
-        grad = cotangents.pop(node)
-        if branch := node.selecting or (bool(below) and node in below):
-            for x in node.inputs:
-                if isinstance(x, Value):
-                    below.add(x)
-        if node.plain and not general and not (branch and node.elementwise):
-            node.push(grad, cotangents, reached, add)
-            continue
-        if inner and node in inner:
-            kept[node] = grad
-        if watcher is not None:
-            watcher.sweeping(node)
-        if node.adds_in_place and not traced:
-            if _is_wanted(x := node.inputs[0], wanted):
-                if x not in owned:  # one array for all of them, instead of an array of zeros for each
-                    if x in cotangents:
-                        cotangents[x] = np.array(cotangents[x])
-                    else:
-                        add(node, x, np.zeros_like(x._value))
-                    owned.add(x)
-                node.add_to(cotangents[x], grad)
-                if watcher is not None:
-                    watcher.swept(x, node, cotangents[x])
-            continue
-        if branch and node.elementwise:
-            parts = _taken(node, grad, traced, wanted)
-        else:
-            parts = _parts(node, grad, traced, wanted, branch)
-        if len(parts) != len(node.inputs):
-            raise wrong_count(node, parts)
-        for x, part in zip(node.inputs, parts, strict=True):
-            if _is_wanted(x, wanted):
-                if isinstance(part, FunctionType):
-                    part = run_traced(node, part) if traced else part()
-                add(node, x, part)
+    try:
+        while reached:
+            node: Any = heappop(reached)[1]
+            grad = cotangents.pop(node)
+            selected = selected or node.selecting
+            if selected and quiet is None and not guarded and (node.elementwise or node.rule is None):
+                quiet = np.errstate(all="ignore")
+                quiet.__enter__()
+            if node.plain and not general:
+                node.push(grad, cotangents, reached, add)
+                continue
+            if inner and node in inner:
+                kept[node] = grad
+            if watcher is not None:
+                watcher.sweeping(node)
+            if branch := guarded and (node.selecting or node in below):
+                below.update(x for x in node.inputs if isinstance(x, Value))
+            if node.adds_in_place and not traced:
+                if _is_wanted(x := node.inputs[0], wanted):
+                    if x not in owned:  # one array for all of them, instead of an array of zeros for each
+                        if x in cotangents:
+                            cotangents[x] = np.array(cotangents[x])
+                        else:
+                            add(node, x, np.zeros_like(x._value))
+                        owned.add(x)
+                    node.add_to(cotangents[x], grad)
+                    if watcher is not None:
+                        watcher.swept(x, node, cotangents[x])
+                continue
+            if branch and node.elementwise:
+                parts = _taken(node, grad, traced, wanted)
+            else:
+                parts = _parts(node, grad, traced, wanted, branch, guarded)
+            if len(parts) != len(node.inputs):
+                raise wrong_count(node, parts)
+            for x, part in zip(node.inputs, parts, strict=True):
+                if _is_wanted(x, wanted):
+                    if isinstance(part, FunctionType):
+                        part = run_traced(node, part) if traced else part()
+                    add(node, x, part)
+        suspect = quiet is not None and any(map(_has_nan, [*cotangents.values(), *kept.values()]))
+    finally:
+        if quiet is not None:
+            quiet.__exit__(None, None, None)
     if silent:
         for leaf in Tape(*silent).leaves:
             if leaf.needs_grad:
                 cotangents.setdefault(leaf, np.zeros_like(leaf._value))
-    return cotangents | kept if kept else cotangents
+    return (cotangents | kept if kept else cotangents), suspect
 
 
 def backprop(loss: Node, wrt: Any = None, grad: Any = None, *, traced: bool = False, accumulate: bool = False) -> Any:
@@ -258,7 +279,8 @@ def _seed(output: Value, grad: Any, traced: bool) -> Any:
     return Value(grad) if traced and not isinstance(grad, Node) else grad
 
 
-def _parts(node: Op, grad: Any, traced: bool, wanted: set[Value] | None, branch: bool = False) -> tuple[Any, ...]:
+def _parts(node: Op, grad: Any, traced: bool, wanted: set[Value] | None, branch: bool,
+           guarded: bool) -> tuple[Any, ...]:
     """The contributions of any op: of its rule on arrays or on nodes, or of its expansion if it has no rule."""
     if node.rule is not None:
         parts = node.pull_traced(grad) if traced else node.pull(grad)
@@ -273,7 +295,7 @@ def _parts(node: Op, grad: Any, traced: bool, wanted: set[Value] | None, branch:
     if not isinstance(output, Value):  # a constant
         return (None,) * len(inputs)
     path = Tape(output, until=variables).path_to(variables)
-    found = sweep(output, grad, traced, path, variables, branch)
+    found = sweep(output, grad, traced, path, variables, branch, guarded)
     return tuple(found.get(x) if a else None for x, a in zip(inputs, asked, strict=True))
 
 
@@ -285,22 +307,23 @@ def _taken(node: Op, grad: Any, traced: bool, wanted: set[Value] | None) -> tupl
     token = WATCHER.set(None)  # what was not taken may well be singular: neither a detector nor NumPy need say so
     try:
         with np.errstate(all="ignore"):
-            parts = list(_parts(node, grad, traced, wanted))
+            parts = list(_parts(node, grad, traced, wanted, True, True))
             for i, (x, part) in enumerate(zip(node.inputs, parts, strict=False)):
                 if part is None or not _is_wanted(x, wanted):
                     continue
                 if isinstance(part, FunctionType):
                     part = run_traced(node, part) if traced else part()
-                if traced:
-                    safe = not (grad._value == 0).any()
-                else:
-                    flat = np.ravel(part)
-                    square = flat.dot(flat)  # NaN if any entry is: the cheapest test
-                    safe = bool(square == square)
+                safe = not ((grad._value == 0).any() if traced else _has_nan(part))
                 parts[i] = part if safe else np.where(np.isnan(part) & (grad == 0), 0, part)
             return tuple(parts)
     finally:
         WATCHER.reset(token)
+
+
+def _has_nan(array: Any) -> bool:
+    flat = np.ravel(array)
+    square = flat.dot(flat)  # NaN if any entry is: the cheapest test
+    return bool(square != square) and bool(np.isnan(flat).any())
 
 
 def _is_wanted(x: Any, wanted: set[Value] | None) -> bool:

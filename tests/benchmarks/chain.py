@@ -126,7 +126,7 @@ def without_collector(make: Contender, n: int) -> list[float]:
 
 
 def measure(make: Contender, n: int) -> list[float]:
-    """Microseconds of processor time an op to build, to backprop, to free; AssertionError if the gradient is not FACTORS ** n."""
+    """Microseconds of processor time an op to build, to backprop, to free; AssertionError if the gradient is wrong."""
     times = [process_time()]
     backprop = make(n)
     times.append(process_time())
@@ -146,9 +146,10 @@ def report(costs: dict[tuple[int, str, str], list[list[float]]]) -> Report:
             phases = [median(column) for column in zip(*found, strict=True)]
             cells = [*phases, together[n, "off", name], together[n, "on", name]]
             rows.append([f"{name}, 10^{len(str(n)) - 1}", *[f"{cell:.2f}" for cell in cells]])
-    method = ("Microseconds of processor time an op, medians of " + ", ".join(f"{rounds} rounds at {n:,}" for n, rounds in ROUNDS.items())
-              + ", contenders taking turns; the phases with the garbage collector off. Each gradient is checked, and "
-              "that reference counts alone freed everything. Bare NumPy is the same multiplications and a list.")
+    rounds = ", ".join(f"{rounds} rounds at {n:,}" for n, rounds in ROUNDS.items())
+    method = (f"Microseconds of processor time an op, medians of {rounds}, contenders taking turns; the phases with "
+              "the garbage collector off. Each gradient is checked, and that reference counts alone freed everything. "
+              "Bare NumPy is the same multiplications and a list.")
     numbers = {f"{n} {collector} {name}": found for (n, collector, name), found in costs.items()}
     return Report("A chain of y = y * c on vectors of 8", method,
                   ["engine, length", *PHASES, "together", "together, collector on"], rows, bars(together),

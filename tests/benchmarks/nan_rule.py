@@ -34,7 +34,7 @@ def run() -> Report:
             add(rows, numbers, f"chain on {size:,} numbers, {name}", chain(size, top))
     step = Twin(tg.classifier, Problem.random([2, 10, 2], n=100, dtype=np.float64, lr=0.1)).step
     add(rows, numbers, "step of [2, 10, 2], 100 samples", step)
-    method = ("Processor time of a sweep (for the network, of a whole training step) with the rule, beside the same without it: "
+    method = ("Processor time of a sweep (of the network: a whole step) with the rule, beside the same without it: "
               "median of the rounds' ratios, ratio of the best times, and, as a measure of the noise, the ratio of two "
               "measurements with the rule. The chain is log(1 + sqrt(x x + 1)) x / 2 under the op named, then a sum.")
     return Report("The rule on branches that were not taken", method,

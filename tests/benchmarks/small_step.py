@@ -28,7 +28,7 @@ def step_report(title: str, times: Times, bars: list[Bar]) -> Report:
     rows = [[name, f"{np.median(seconds) * 1e6:.1f}", f"{min(seconds) * 1e6:.1f}",
              f"{ratio(times, name, 'by hand'):.2f}", f"{ratio_of_best(times, name, 'by hand'):.2f}"]
             for name, seconds in times.items()]
-    method = ("Processor time of loss, gradients and plain SGD. `tinygraph` (that is `tinygraph.classifier`) and by hand "
+    method = ("Processor time of loss, gradients and plain SGD. `tinygraph` (`tinygraph.classifier`) and by hand "
               "(`tinygraph.byhand`) check their input at every step, the others do not. Before timing, three steps of "
               f"each gave the same weights. The contenders took turns in {len(times['by hand'])} rounds; the ratio is "
               "the median of the rounds' ratios.")

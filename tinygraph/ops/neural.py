@@ -20,8 +20,8 @@ class AddBias(Op):
     def forward(self, Z: Any, b: Any) -> Any:
         Y = Z + b
         if b.shape != (Z.shape[-1:] if Z.ndim != 2 or b.ndim != 2 else (Z.shape[0], 1)) or not Z.ndim:
-            raise ValueError(f"a bias of shape {b.shape} does not fit values of shape {Z.shape}: give (m, 1) for values "
-                             "(m, n) with samples in columns, (m,) for values (..., m) with samples in rows")
+            raise ValueError(f"a bias of shape {b.shape} does not fit values of shape {Z.shape}: give (m, 1) for "
+                             "values (m, n) with samples in columns, (m,) for values (..., m) with samples in rows")
         return Y
 
     def backward(self, dY: Any, Y: Any, Z: Any, b: Any) -> Any:
