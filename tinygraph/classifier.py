@@ -163,9 +163,9 @@ class SGD:
         Raises RuntimeError if a gradient is missing, before anything has changed.
         """
         lr = float(self.lr)  # a NumPy scalar would widen float32
-        steps = [(parameter, parameter.grad) for parameter in self.model.parameters]
-        for _, grad in steps:
-            if grad is None:
+        parameters = self.model.parameters
+        for parameter in parameters:
+            if parameter._grad is None:
                 raise RuntimeError("step() needs gradients: call loss(X, t) and backward() first")
-        for parameter, grad in steps:
-            parameter.assign(parameter.current()._value - lr * grad)  # type: ignore[operator]
+        for parameter in parameters:
+            parameter.assign(parameter._version._value - lr * parameter._grad)  # type: ignore[operator]

@@ -47,6 +47,7 @@ def read_definition(cls: type[Any]) -> None:
         raise TypeError(f"{name} has no inputs: name them in forward, or in backward if forward is a NumPy function")
     cls.rule = backward
     cls.plain = backward is not None and not cls.adds_in_place and not variadic
+    cls.calm = cls.plain and not cls.selecting
     if "expand" not in vars(cls):
         cls.expand = forward
     cls.n_inputs = None if variadic else len(inputs)
@@ -150,6 +151,8 @@ def write_methods(cls: type[Any], count: int, options: bool) -> None:
     scope = {**globals(), "ndarray": np.ndarray, "forward": cls.forward, "rule": cls.rule}
     exec(_written(count, options, own, kept, cls.differentiable), scope)
     cls.__init__, cls.push = scope["__init__"], scope["push"]
+    for method in (cls.__init__, cls.push):  # the interpreter learns types per code object: to each class its own
+        method.__code__ = method.__code__.replace()
     cls.__init__.__qualname__ = cls.__name__  # what Python's own errors about the number of arguments say
 
 

@@ -54,7 +54,8 @@ class Op(Value):
     forward: ClassVar[Callable[..., Any]]
     expand: ClassVar[Callable[..., Any]]
     rule: ClassVar[Callable[..., Any] | None] = None  # the backward that was written, called by the tape
-    plain: ClassVar[bool]  # has a rule and makes none of the claims that change how the tape calls it
+    plain: ClassVar[bool]  # the sweep may go through `push`
+    calm: ClassVar[bool]  # and nothing changes for the ops below
     n_inputs: ClassVar[int | None]  # None: any number
     n_kept: ClassVar[int] = 0
     option_names: ClassVar[frozenset[str]]

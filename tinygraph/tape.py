@@ -147,10 +147,11 @@ def _walk(output: Value, seed: Any, traced: bool, wanted: set[Value] | None, wrt
         while reached:
             node: Any = heappop(reached)[1]
             grad = cotangents.pop(node)
-            selected = selected or node.selecting
-            if selected and quiet is None and not guarded and (node.elementwise or node.rule is None):
-                quiet = np.errstate(all="ignore")
-                quiet.__enter__()
+            if not guarded and (selected or not node.calm):
+                selected = selected or node.selecting
+                if selected and quiet is None and (node.elementwise or node.rule is None):
+                    quiet = np.errstate(all="ignore")
+                    quiet.__enter__()
             if node.plain and not general:
                 node.push(grad, cotangents, reached, add)
                 continue
@@ -213,7 +214,8 @@ def backprop(loss: Node, wrt: Any = None, grad: Any = None, *, traced: bool = Fa
         found = sweep(output, _seed(output, grad, False))
         parameters = {state: leaf for state, leaf in _versions(found).items() if isinstance(state, Parameter)}
         if not parameters:
-            raise ValueError(f"{describe(loss)} depends on no Parameter; say with wrt= what to differentiate by")
+            raise ValueError(f"{describe(loss)} depends on no Parameter (that still exists); say with wrt= what to "
+                             "differentiate by")
         for parameter, version in parameters.items():
             array, old = _own(found, version), parameter._grad
             parameter._grad = array if old is None or not accumulate else np.asarray(old + array)

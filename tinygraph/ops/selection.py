@@ -26,7 +26,7 @@ class Keep(Elementwise):
     selecting = True
 
     def forward(self, x: Any, mask: Any) -> Any:
-        if x.size > 1000 and mask.__class__ is np.ndarray and mask.dtype is _BOOL and x.dtype in _BITS:
+        if x.size > 250 and mask.__class__ is np.ndarray and mask.dtype is _BOOL and x.dtype in _BITS:
             return np.multiply(x.view(_BITS[x.dtype]), mask).view(x.dtype)
         return np.where(mask, x, 0.0 if x.dtype.kind == "f" else 0)
 
