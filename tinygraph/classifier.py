@@ -168,4 +168,6 @@ class SGD:
             if parameter._grad is None:
                 raise RuntimeError("step() needs gradients: call loss(X, t) and backward() first")
         for parameter in parameters:
-            parameter.assign(parameter._version._value - lr * parameter._grad)  # type: ignore[operator]
+            step = -lr * parameter._grad  # type: ignore[operator]
+            step += parameter._version._value
+            parameter.assign(step)
