@@ -27,7 +27,7 @@ class AddBias(Op):
 
     def backward(self, dY: Any, Y: Any, Z: Any, b: Any) -> Any:
         if b.ndim == 2 and dY.__class__ is np.ndarray:
-            return dY, lambda: dY.dot(_ones(dY.shape[1], dY.dtype)[:, None])  # BLAS sums rows twice as fast
+            return dY, lambda: dY.dot(_filled(dY.shape[1], 1, dY.dtype)[:, None])  # BLAS sums rows twice as fast
         if b.ndim == 2:
             return dY, lambda: np.add.reduce(dY, axis=1, keepdims=True)
         return dY, lambda: np.add.reduce(dY, axis=tuple(range(dY.ndim - 1)))
@@ -74,15 +74,15 @@ class LogSoftmaxNLL(Op):
             raise ValueError(f"labels must lie in [0, {classes}), got {t.min().item()} to {t.max().item()}")
         E = np.exp(Z)
         S = np.add.reduce(E, axis=axis, keepdims=True)
-        mean = _ones(t.size, Z.dtype) * (1 / t.size)
-        return np.log(S).ravel().dot(mean) - z.dot(mean), T, E, S
+        share = _filled(t.size, 1 / t.size, Z.dtype)  # of each sample in the mean
+        return np.log(S).ravel().dot(share) - z.dot(share), T, E, S
 
     def backward(self, dL: Any, L: Any, Z: Any, t: Any, T: Any, E: Any, S: Any, *, axis: int = -1) -> Any:
         return (E / S - T) * (dL * (1 / S.size)), None
 
 
-@lru_cache(64)
-def _ones(n: int, dtype: Any) -> np.ndarray:
-    ones = np.ones(n, dtype)
-    ones.flags.writeable = False
-    return ones
+@lru_cache(8)
+def _filled(n: int, value: float, dtype: Any) -> np.ndarray:
+    array = np.full(n, value, dtype)
+    array.flags.writeable = False
+    return array
