@@ -228,7 +228,7 @@ for op, function in [(ops.BitwiseAnd, lambda a, b: bool(a and b)), (ops.BitwiseO
                      (ops.BitwiseXor, lambda a, b: bool(a) != bool(b))]:
     pointwise(op, entry_by_entry(function), truth, truth, flat=True, result=bool)
 pointwise(ops.Invert, entry_by_entry(lambda a: not a), truth, flat=True, result=bool)
-pointwise(ops.IsNan, entry_by_entry(lambda x: repr(float(x)) == "nan"), some_nan, flat=True, result=bool)
+pointwise(ops.IsNan, entry_by_entry(math.isnan), some_nan, flat=True, result=bool)
 pointwise(ops.Sign, entry_by_entry(lambda x: (x > 0) - (x < 0), float), integral, flat=True)
 pointwise(ops.StopGradient, lambda x: x, anywhere, flat=True)
 

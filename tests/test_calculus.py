@@ -931,3 +931,13 @@ def test_hessians_are_symmetric_and_each_way_to_them_agrees(f, x, c, v):
     close(tg.hvp(loss)(x, v), H @ v, scale)
     close(tg.jvp(tg.grad(loss), (x,), (v,))[1], H @ v, scale)
     close(tg.grad(lambda x: np.sum(c * tg.jvp(f, (x,), (v,))[1]))(x), H @ v, scale)
+
+
+@pytest.mark.parametrize("signs", [[1.0, -1.0], [1.0, 1.0]])
+def test_forward_mode_sees_an_infinite_slope_through_a_selection(signs):
+    def f(v):
+        return np.where(v >= 0, np.array(signs) * np.sqrt(v), 0.0)
+
+    with np.errstate(divide="ignore"):
+        _, tangent = tg.jvp(f, [np.array(0.0)], [np.array(1.0)])
+    np.testing.assert_array_equal(tangent, np.array(signs) * np.inf)

@@ -547,3 +547,30 @@ def test_repr_of_a_large_node_is_short():
     assert text.startswith("<constant (1000, 1000) float64\n[[")
     assert "..." in text
     assert len(text.splitlines()) == 6
+
+
+def test_queries_take_nodes_by_name_too():
+    x = tg.constant([1.0, 3.0])
+    assert np.argmax(a=x) == 1
+    assert np.array_equal(np.zeros_like(a=x), [0, 0])
+    assert (x > 2).any()
+    assert not np.all(x > 2)
+
+
+@pytest.mark.parametrize("change", [operator.iadd, operator.isub, operator.imul, operator.itruediv])
+def test_a_state_does_not_change_in_place(change):
+    with pytest.raises(TypeError, match=r"x\.value = x\.value"):
+        change(tg.Parameter([1.0]), 2.0)
+
+
+def test_reading_the_value_in_a_traced_rule_is_refused():
+    class Cube(tg.Op):
+        def forward(self, x):
+            return x * x * x
+
+        def backward(self, grad, y, x):
+            return grad * 3 * (x.value if isinstance(x, tg.Node) else x) ** 2
+
+    assert tg.grad(Cube)(2.0) == 12.0
+    with pytest.raises(TypeError, match="read as a number"):
+        tg.grad(tg.grad(Cube))(2.0)

@@ -919,3 +919,29 @@ def close(actual, expected, *terms):
 
 RandomGraph.TestCase.settings = settings(max_examples=settings.default.max_examples, stateful_step_count=15)
 TestRandomGraph = RandomGraph.TestCase
+
+
+def test_a_state_that_changed_is_an_error_only_for_who_asks_for_it():
+    x, c = tg.Parameter(np.array(2.0), name="x"), tg.State(np.array(1.0), name="c")
+    y = x * c
+    c.value = np.array(3.0)
+    y = y * c
+    assert tg.backprop(y, wrt=x) == 3.0
+    with pytest.raises(ValueError, match="State c"):
+        tg.backprop(y, wrt=c)
+
+
+def test_an_op_with_an_integer_output_wants_no_gradient():
+    class Whole(tg.Op):
+        def forward(self, x):
+            return np.floor(x).astype(int)
+
+        def backward(self, grad, y, x):
+            return grad * 1
+
+    assert not Whole(tg.Parameter(np.array([1.5]))).needs_grad
+
+
+def test_a_gradient_has_the_byte_order_of_its_input():
+    x = np.ones(3, ">f8")
+    assert tg.grad(lambda x: (x + x).sum())(x).dtype == x.dtype

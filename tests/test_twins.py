@@ -2,6 +2,7 @@
 
 import copy
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -696,3 +697,27 @@ def test_a_network_can_be_copied(twin):
     gradients(network, X, t)
     twin.SGD(network, 1.0).step()
     assert network.loss(X, t) != other.loss(X, t)
+
+
+@pytest.mark.parametrize("module", TWINS, ids=lambda module: module.__name__)
+def test_gradients_may_be_assigned(module):
+    model = module.NNClassifier([2, 2], rng=0)
+    W = model.layers[0].W.copy()
+    model.layers[0].dW, model.layers[0].db = [[1, 2], [3, 4]], [[1], [2]]
+    module.SGD(model, 0.5).step()
+    np.testing.assert_allclose(model.layers[0].W, W - [[0.5, 1], [1.5, 2]])
+    with pytest.raises(ValueError, match="shape"):
+        model.layers[0].dW = np.zeros((5, 5))
+
+
+def test_copies_of_a_model_stand_alone():
+    model = classifier.NNClassifier([2, 3, 2], rng=0)
+    X, t = np.ones((2, 4)), np.array([0, 1, 1, 0])
+    model.loss(X, t)
+    model.backward()
+    for other in copy.deepcopy(model), pickle.loads(pickle.dumps(model)):
+        np.testing.assert_array_equal(other.layers[0].dW, model.layers[0].dW)
+        with pytest.raises(RuntimeError, match="loss"):
+            other.backward()
+        other.layers[0].W = np.zeros((3, 2))
+        assert model.layers[0].W.any()

@@ -161,8 +161,8 @@ class Linear:
         n_inputs, n_outputs = check_units([n_inputs, n_outputs])
         self._W: FloatArray = he_weights(n_inputs, n_outputs, np.random.default_rng(rng))
         self._b: FloatArray = np.zeros((n_outputs, 1))
-        self.dW: Any = None  # an array like W, once backward has run
-        self.db: Any = None
+        self._dW: Any = None  # an array like W, once backward has run
+        self._db: Any = None
 
     @property
     def W(self) -> FloatArray:
@@ -179,6 +179,22 @@ class Linear:
     @b.setter
     def b(self, values: ArrayLike) -> None:
         self._b = check_parameter(values, self._b.shape, "b")
+
+    @property
+    def dW(self) -> FloatArray | None:
+        return self._dW
+
+    @dW.setter
+    def dW(self, values: ArrayLike | None) -> None:
+        self._dW = None if values is None else check_parameter(values, self._W.shape, "dW")
+
+    @property
+    def db(self) -> FloatArray | None:
+        return self._db
+
+    @db.setter
+    def db(self, values: ArrayLike | None) -> None:
+        self._db = None if values is None else check_parameter(values, self._b.shape, "db")
 
     def __call__(self, A: FloatArray) -> FloatArray:
         """The new array Z = W A + b, (n_outputs, n), for the inputs A, (n_inputs, n)."""
@@ -248,7 +264,8 @@ class NNClassifier:
         return mean
 
     def backward(self) -> None:
-        """Set dW and db of every layer to the gradients of the last `loss`, at the weights it used.
+        """Set dW and db of every layer to the gradients of the last `loss`, at the weights it used
+        (arrays written into since are seen as they are now).
 
         Raises RuntimeError if no loss has been computed.
         """
@@ -264,8 +281,8 @@ class NNClassifier:
             layer, W, A = self.layers[l], weights[l], inputs[l]
             dW = dZ.dot(A.T)  # dW_l = dZ_l A_{l-1}^T
             db = dZ.dot(ones)  # db_l = dZ_l 1, the sum over the samples
-            layer.dW = dW if dW.dtype is W.dtype else dW.astype(W.dtype)  # a step never widens a network
-            layer.db = db if db.dtype is layer.b.dtype else db.astype(layer.b.dtype)
+            layer._dW = dW if dW.dtype is W.dtype else dW.astype(W.dtype)  # a step never widens a network
+            layer._db = db if db.dtype is layer.b.dtype else db.astype(layer.b.dtype)
             if l > 0:
                 dZ = W.T.dot(dZ)  # dA_{l-1} = W_l^T dZ_l
                 dZ *= np.sign(A)  # dZ_{l-1} = f'(Z_{l-1}) * dA_{l-1}; A = f(Z) >= 0, so f'(Z) is its sign
@@ -300,9 +317,9 @@ class SGD:
         """
         layers = self.model.layers
         for layer in layers:
-            if layer.dW is None or layer.db is None:
+            if layer._dW is None or layer._db is None:
                 raise RuntimeError("step() needs gradients: call loss(X, t) and backward() first")
         factor = -float(self.lr)  # a NumPy scalar would widen float32
         for layer in layers:
-            layer._W = factor * layer.dW + layer._W  # in this order NumPy adds into the product, if it is large
-            layer._b = factor * layer.db + layer._b
+            layer._W = factor * layer._dW + layer._W  # in this order NumPy adds into the product, if it is large
+            layer._b = factor * layer._db + layer._b

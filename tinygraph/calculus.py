@@ -25,7 +25,8 @@ def value_and_grad(f: Function, argnums: int | Sequence[int] = 0) -> Function:
     """The function that returns f's value and its gradient by the arguments `argnums`, at the cost of one sweep.
 
     f must return one number. The gradient has the shape and dtype of its argument (a float for a float), and is a tuple
-    if `argnums` is a sequence. TypeError for integer or boolean arguments, ValueError if f returns an array.
+    if `argnums` is a sequence. TypeError for integer or boolean arguments, ValueError if f returns an array. Both are
+    nodes if an argument is one, or if f uses a `Parameter` from outside (its gradient must be able to follow).
 
     >>> import tinygraph as tg
     >>> tg.value_and_grad(lambda x: x * x)(3.0)
@@ -69,7 +70,7 @@ def jvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[A
         if np.shape(x) != np.shape(v):
             raise ValueError(f"jvp: tangent {i} has shape {np.shape(v)}, its primal {np.shape(x)}")
     record = _Record("jvp", f, primals, {}, range(len(primals)))
-    cotangent = Value(np.ones(record.output.shape, record.output.dtype), needs_grad=True)
+    cotangent = Value(_generic(record.output), needs_grad=True)
     grads = record.sweep(cotangent)
     along = functools.reduce(operator.add, (np.sum(g * v) for g, v in zip(grads, tangents, strict=True)))
     traced = record.traced or any(isinstance(v, Node) for v in tangents)
@@ -192,6 +193,12 @@ def _variable(name: str, i: int, x: Any) -> Variable:
         variable.inputs = ()
     variable.source = variable.needs_grad = True
     return variable
+
+
+def _generic(output: Value) -> np.ndarray:
+    """A cotangent without zeros, whose entries do not cancel: any would do for a sweep that is linear in it, but the
+    rule on branches not taken looks for exact zeros."""
+    return (1 + np.arange(output.size) * 0.6180339887 % 1).reshape(output.shape).astype(output.dtype)
 
 
 def _joined(rows: Sequence[Any], shape: tuple[int, ...], tail: tuple[int, ...], dtype: Any) -> Any:

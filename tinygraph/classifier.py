@@ -21,13 +21,18 @@ from .byhand import (
     d_relu,
     he_weights,
     one_hot_convert,
-    relu,
 )
+from .byhand import relu as relu_by_hand
 from .node import Node, Parameter
 from .ops import AddBias, LogSoftmaxNLL, MatMul, ReLU
 from .tape import backprop
 
 __all__ = ["SGD", "Linear", "NNClassifier", "d_relu", "he_weights", "one_hot_convert", "relu"]
+
+
+def relu(X: Any) -> Any:
+    """The activation f(x) = max(0, x), elementwise: an array for an array, a node for a node."""
+    return ReLU(X) if isinstance(X, Node) else relu_by_hand(X)
 
 
 class Linear:
@@ -42,8 +47,10 @@ class Linear:
 
     def __init__(self, n_inputs: int, n_outputs: int, rng: Seed = None, number: int | str = "") -> None:
         n_inputs, n_outputs = check_units([n_inputs, n_outputs])
-        self.parameters = (Parameter(he_weights(n_inputs, n_outputs, np.random.default_rng(rng)), name=f"W{number}"),
-                           Parameter(np.zeros((n_outputs, 1)), name=f"b{number}"))
+        arrays = he_weights(n_inputs, n_outputs, np.random.default_rng(rng)), np.zeros((n_outputs, 1))
+        self.parameters = Parameter(arrays[0], name=f"W{number}"), Parameter(arrays[1], name=f"b{number}")
+        for parameter, array in zip(self.parameters, arrays, strict=True):
+            parameter.assign(array)  # not a copy: a layer's arrays may be written into
 
     def __call__(self, A: Any) -> Node:
         """The node Z (n_outputs, n) for the inputs A (n_inputs, n), an array or a node."""
@@ -99,6 +106,9 @@ class NNClassifier:
                        for number, sizes in enumerate(zip(self.units[:-1], self.units[1:], strict=True), 1)]
         self._loss: Node | None = None
 
+    def __getstate__(self) -> dict[str, Any]:  # a copy has the parameters, and no graph
+        return {**self.__dict__, "_loss": None}
+
     @property
     def parameters(self) -> list[Parameter]:
         """W1, b1, W2, b2, ...: the nodes behind the arrays of the layers."""
@@ -136,7 +146,8 @@ class NNClassifier:
         return self._loss._value
 
     def backward(self) -> None:
-        """Set dW and db of every layer to the gradients of the last `loss`, at the weights it used.
+        """Set dW and db of every layer to the gradients of the last `loss`, at the weights it used
+        (arrays written into since are seen as they are now).
 
         Raises RuntimeError if no loss has been computed.
         """

@@ -19,7 +19,7 @@ from .node import WATCHER, Node, State, Value, describe, next_serial, plain_arra
 
 
 def read_definition(cls: type[Any]) -> None:
-    """Check `forward` and `backward` against each other, and make the constructor and the pull for their shape."""
+    """Check `forward` and `backward` against each other, and write the constructor and `push` for their shape."""
     forward, backward = vars(cls)["forward"], None if cls.backward is Value.backward else cls.backward
     name, own = cls.__name__, isinstance(forward, FunctionType)
     inputs, options, variadic = _signature(cls, forward) if own else ([], {}, False)
@@ -169,7 +169,7 @@ def _written(count: int, options: bool, own: bool, kept: bool, differentiable: b
         resolve=each(_RESOLVE), values=each(_VALUE), contributions=each(_CONTRIBUTION), count=count,
         value=f"checked_output(self, {call})" if kept else call,
         check="if value.__class__ is not ndarray: value = checked_output(self, value)" * (own and not kept),
-        needs=f"({needs}) and value.dtype.kind in 'fc'" if options else needs,
+        needs=f"({needs}) and value.dtype.kind in 'fc'" if own else needs,
         keep="self.options = options" * options,
         arguments=each("v#", ", ") + ", *self.kept" * kept + ", **self.options" * options)
     return compile(source, f"<methods of ops of {count} inputs>", "exec")

@@ -80,6 +80,8 @@ class Node:
     @property
     def value(self) -> np.ndarray:
         """The value: a read-only ndarray."""
+        if TRACING.get():
+            raise _quiet_read(self)
         view = np.asarray(self._value).view()
         view.flags.writeable = False
         return view
@@ -121,7 +123,7 @@ class Node:
 
     def __bool__(self) -> bool:
         self._refuse_quiet_read(sys._getframe(1), tracing=False)
-        return bool(self.value)
+        return bool(self._value)
 
     def __float__(self) -> float:
         self._refuse_quiet_read(sys._getframe(1))
@@ -223,6 +225,17 @@ class Node:
     def dot(self, other: Any) -> Node:
         return TWINS[np.dot](self, other)
 
+    def copy(self) -> Node:
+        return TWINS[np.copy](self)
+
+    def any(self, axis: Any = None) -> Any:
+        """Whether an entry is nonzero: a plain answer, as from NumPy."""
+        return self.value.any(axis)
+
+    def all(self, axis: Any = None) -> Any:
+        """Whether all entries are nonzero: a plain answer, as from NumPy."""
+        return self.value.all(axis)
+
     def argmax(self, axis: Any = None) -> Any:
         """Where the largest value is: a plain answer, as from NumPy."""
         return self.value.argmax(axis)
@@ -261,8 +274,7 @@ class Node:
         """A number read from a node takes no gradient along: refused in a rule that is traced, and in `a[i] = node`,
         where NumPy asks for the number without a word (the instruction that the caller is at tells)."""
         if tracing and TRACING.get():
-            raise TypeError(f"{describe(self)} was read as a number (by math, float() or item()) in code that is "
-                            "traced: use NumPy functions, so that the gradient can follow")
+            raise _quiet_read(self)
         if caller.f_code.co_code[caller.f_lasti] == _STORE_SUBSCR:
             self.__array__()
 
@@ -329,14 +341,14 @@ class State(Node):
 
     def __init__(self, array: Any, name: str | None = None) -> None:
         self.name = name
-        self.assign(np.array(plain_array(array)))
+        self.assign(_frozen(array))
 
     def current(self) -> Version:
         """The node that stands for this state in an expression written now."""
         return self._version
 
     def assign(self, array: np.ndarray) -> None:
-        """Make `array` the value without a copy: for arrays that nobody else holds."""
+        """Make `array` the value without a copy: who holds it can then change the value behind the library's back."""
         self._version = Version(self, array, isinstance(self, Parameter))
 
     @property
@@ -351,7 +363,7 @@ class State(Node):
             raise ValueError(f"{describe(self)} cannot take a value of shape {array.shape}")
         if not np.can_cast(array.dtype, self.dtype, "same_kind"):
             raise TypeError(f"{describe(self)} cannot take a value of dtype {array.dtype}")
-        self.assign(np.array(array, dtype=self.dtype))
+        self.assign(_frozen(array, self.dtype))
 
     @property
     def _value(self) -> np.ndarray:
@@ -359,6 +371,11 @@ class State(Node):
 
     inputs = ()
     needs_grad = False
+
+    def __iadd__(self, other: Any) -> NoReturn:
+        raise TypeError(f"{describe(self)} does not change in place: write x.value = x.value + step")
+
+    __isub__ = __imul__ = __itruediv__ = __iadd__
 
     def __reduce__(self) -> Any:  # a copy is a new state with a copy of the value
         return type(self), (self._value, self.name)
@@ -379,6 +396,12 @@ class Parameter(State):
         if self.dtype.kind not in "fc":
             raise TypeError(f"{describe(self)} cannot have a gradient: give floats, for example array.astype(float)")
         self._grad: np.ndarray | None = None
+
+    def __reduce__(self) -> Any:
+        return *super().__reduce__(), self._grad
+
+    def __setstate__(self, grad: Any) -> None:
+        self.grad = grad
 
     @property
     def grad(self) -> np.ndarray | None:
@@ -411,6 +434,13 @@ def plain_array(value: Any) -> np.ndarray:
     return array
 
 
+def _frozen(array: Any, dtype: Any = None) -> np.ndarray:
+    """A copy that nobody can write into."""
+    array = np.array(plain_array(array), dtype=dtype)
+    array.flags.writeable = False
+    return array
+
+
 def describe(node: Node) -> str:
     """What error messages and `repr` call a node: its kind or name, shape and dtype."""
     if isinstance(node, Version) and (state := node.state()) is not None:
@@ -421,6 +451,11 @@ def describe(node: Node) -> str:
     if isinstance(node, State) and node.name:
         kind = f"{kind} {node.name}"
     return f"{kind} {node.shape} {node.dtype}"
+
+
+def _quiet_read(node: Node) -> TypeError:
+    return TypeError(f"{describe(node)} was read as a number (by math, float(), item() or .value) in code "
+                     "that is traced: use NumPy functions, so that the gradient can follow")
 
 
 def _not_covered(name: str) -> NotImplementedError:

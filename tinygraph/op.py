@@ -84,7 +84,8 @@ class Op(Value):
             self._value = checked_output(self, self.forward(*(value for _, value, _ in resolved), **options))
         except Exception as error:
             raise explained(error, self, self.inputs, options) from None
-        self.needs_grad = self.differentiable and any(needs for _, _, needs in resolved)
+        self.needs_grad = (self.differentiable and any(needs for _, _, needs in resolved)
+                           and self._value.dtype.kind in "fc")
         self.serial = next_serial()
         self.options = options
         if (watcher := WATCHER.get()) is not None:
@@ -134,7 +135,7 @@ def run_traced(op: Op, function: Callable[..., Any], *arguments: Any, **options:
     token = TRACING.set(True)
     try:
         return function(*arguments, **options)
-    except (TypeError, NotImplementedError) as error:
+    except (TypeError, NotImplementedError, AttributeError) as error:
         raise type(error)(f"{type(op).__name__} cannot be traced, as a second derivative or a missing backward needs: "
                           f"its forward and backward must use NumPy functions that work on nodes, or the class must "
                           f"bring an `expand` or a `backward` that does. {error}") from error

@@ -223,7 +223,9 @@ def backprop(loss: Node, wrt: Any = None, grad: Any = None, *, traced: bool = Fa
     if accumulate:
         raise ValueError("accumulate= is about .grad, which backprop with wrt= does not set: add the results yourself")
     tape = Tape(loss)
-    nodes, versions = [wrt] if isinstance(wrt, Node) else list(wrt), _versions(tape.leaves)
+    nodes = [wrt] if isinstance(wrt, Node) else list(wrt)
+    asked = {node for node in nodes if isinstance(node, State)}
+    versions = _versions(leaf for leaf in tape.leaves if isinstance(leaf, Version) and leaf.state() in asked)
     leaves = [versions.get(node, node.current()) if isinstance(node, State) else as_value(node) for node in nodes]
     for i, leaf in enumerate(leaves):
         if leaf.dtype.kind not in "fc":
@@ -292,8 +294,7 @@ def _parts(node: Op, grad: Any, traced: bool, wanted: set[Value] | None, branch:
     inputs = [(np.copy(x) if traced else Value(x, needs_grad=True)) if a else x
               for x, a in zip(inputs, asked, strict=True)]
     variables = [x for x, a in zip(inputs, asked, strict=True) if a]
-    result = run_traced(node, node.expand, *inputs, **getattr(node, "options", {}))
-    output = result[0] if isinstance(result, tuple) else result
+    output = run_traced(node, node.expand, *inputs, **getattr(node, "options", {}))
     if not isinstance(output, Value):  # a constant
         return (None,) * len(inputs)
     path = Tape(output, until=variables).path_to(variables)
@@ -384,6 +385,8 @@ def _own(table: dict[Value, Any], node: Value) -> np.ndarray:
     if node not in table:
         return np.zeros_like(node._value, shape=node.shape)
     grad = table.pop(node)
+    if grad.dtype != node.dtype:  # adding made another byte order of it
+        return grad.astype(node.dtype)
     if grad.__class__ is np.ndarray and grad.base is None and sys.getrefcount(grad) <= _ALONE and grad.flags.writeable:
         return grad
     return np.array(grad)

@@ -85,10 +85,13 @@ class Power(Elementwise):
     def backward(self, grad: Any, y: Any, x: Any, p: Any) -> Any:
         def dx() -> Any:
             if not isinstance(p, int | float):
-                return grad * (p * x ** np.where((x == 0) & (p == 0), 1, p - 1))
+                signed = p.astype(int) if p.dtype.kind == "u" else p  # 0 - 1 is -1
+                return grad * (p * x ** np.where((x == 0) & (p == 0), 1, signed - 1))
             if p == 2:
                 return 2 * grad * x
-            return grad if p == 1 else grad * (p * x ** (p - 1 if p else 1))
+            if p == 0:
+                return grad * np.zeros_like(x)
+            return grad if p == 1 else grad * (p * x ** (p - 1))
 
         def dp() -> Any:
             if not isinstance(x, int | float):

@@ -74,15 +74,20 @@ class LogSoftmaxNLL(Op):
             raise ValueError(f"labels must lie in [0, {classes}), got {t.min().item()} to {t.max().item()}")
         E = np.exp(Z)
         S = np.add.reduce(E, axis=axis, keepdims=True)
-        share = _filled(t.size, 1 / t.size, Z.dtype)  # of each sample in the mean
+        share = _filled(t.size, 1 / t.size, S.dtype)  # of each sample in the mean
         return np.log(S).ravel().dot(share) - z.dot(share), T, E, S
 
     def backward(self, dL: Any, L: Any, Z: Any, t: Any, T: Any, E: Any, S: Any, *, axis: int = -1) -> Any:
         return (E / S - T) * (dL * (1 / S.size)), None
 
 
-@lru_cache(8)
 def _filled(n: int, value: float, dtype: Any) -> np.ndarray:
+    """An array full of one number, kept for the next step if it is small."""
+    return _small(n, value, dtype) if n <= 4096 else np.full(n, value, dtype)
+
+
+@lru_cache(8)
+def _small(n: int, value: float, dtype: Any) -> np.ndarray:
     array = np.full(n, value, dtype)
     array.flags.writeable = False
     return array

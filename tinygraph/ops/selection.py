@@ -67,7 +67,7 @@ class Index(Primitive):
 
     def add_to(self, total: np.ndarray, grad: Any) -> None:
         """Add this op's gradient into the gradient of its input, in place."""
-        arrays = [x.value if isinstance(x, Node) else x for x in self.inputs[1:]]
+        arrays = [x._value if isinstance(x, Node) else x for x in self.inputs[1:]]
         _add_at(total, _assembled(self.options["index"], arrays), grad, arrays)
 
 

@@ -163,12 +163,15 @@ TWINS[np.concatenate], TWINS[np.stack] = _concatenate, _stack
 
 # ------------------------------------------------------------------------------- questions, answered without a node
 
-def _query(function: Any) -> Any:
+def _query(function: Any, read: str) -> Any:
     def answer(*args: Any, **options: Any) -> Any:
-        return function(*(x.value if isinstance(x, Node) else x for x in args), **options)
+        args = tuple(getattr(x, read) if isinstance(x, Node) else x for x in args)
+        return function(*args, **{k: getattr(x, read) if isinstance(x, Node) else x for k, x in options.items()})
     return answer
 
 
-for _function in (np.shape, np.ndim, np.size, np.argmax, np.argmin, np.allclose, np.array_equal, np.result_type,
-                  np.zeros_like, np.ones_like):
-    TWINS[_function] = _query(_function)
+_function: Any
+for _function in (np.shape, np.ndim, np.size, np.result_type, np.zeros_like, np.ones_like, np.empty_like, np.full_like):
+    TWINS[_function] = _query(_function, "_value")  # about shape and type alone: may be asked in code that is traced
+for _function in (np.argmax, np.argmin, np.any, np.all, np.allclose, np.array_equal):
+    TWINS[_function] = _query(_function, "value")
