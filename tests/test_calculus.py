@@ -941,3 +941,13 @@ def test_forward_mode_sees_an_infinite_slope_through_a_selection(signs):
     with np.errstate(divide="ignore"):
         _, tangent = tg.jvp(f, [np.array(0.0)], [np.array(1.0)])
     np.testing.assert_array_equal(tangent, np.array(signs) * np.inf)
+
+
+def test_complex_numbers_are_analytic_or_refused():
+    z = 0.3 + 0.7j
+    assert abs(tg.grad(lambda z: np.exp(z) * z)(np.array(z)) - np.exp(z) * (1 + z)) < 1e-15
+    for f in lambda x: np.abs(x * z), lambda x: x * z:
+        with pytest.raises(NotImplementedError, match="analytic"):
+            tg.grad(f)(2.0)
+    with pytest.raises(TypeError, match="complex"):
+        tg.backprop(tg.Parameter(2.0) * 3.0, wrt=[], grad=1j)

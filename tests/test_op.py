@@ -424,7 +424,7 @@ def returning(gradient):
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
-@pytest.mark.parametrize("wide", [np.float64, np.complex128, np.int64])
+@pytest.mark.parametrize("wide", [np.float64, np.int64])
 def test_gradients_take_the_type_of_their_input(dtype, wide):
     p = tg.Parameter(np.ones(2, dtype))
     returning(lambda grad: np.full(2, 3, wide))(p).sum().backprop()

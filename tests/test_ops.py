@@ -786,3 +786,8 @@ def test_a_leak_and_a_gradient_out_of_nothing_are_found():
 
 def test_every_check_has_a_bug_that_it_finds():
     assert set().union(*(found for _, found in PLANTED)) == {*CHECKS, check_expansion}
+
+
+def test_integer_logits_are_not_rounded_away():
+    Z, t = np.array([[1, 2], [5, 4]]), np.array([0, 1])
+    np.testing.assert_allclose(ops.LogSoftmaxNLL(Z, t, axis=0).item(), ops.LogSoftmaxNLL(Z * 1.0, t, axis=0).item())

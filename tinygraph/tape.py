@@ -279,6 +279,8 @@ def _seed(output: Value, grad: Any, traced: bool) -> Any:
     if grad.shape != value.shape:
         raise ValueError(f"grad= has shape {grad.shape}, but the output is {describe(output)}")
     if grad.dtype != value.dtype:
+        if grad.dtype.kind == "c":
+            raise TypeError(f"grad= is complex, but the output is {describe(output)}")
         grad = grad.astype(value.dtype)
     return Value(grad) if traced and not isinstance(grad, Node) else grad
 
@@ -352,8 +354,9 @@ def _fitted(node: Op, x: Value, part: Any) -> Any:
         if extra:
             part = part.reshape(shape)
     if part.dtype != x.dtype:
-        if part.dtype.kind == "c":
-            part = part.real
+        if part.dtype.kind == "c" and x.dtype.kind != "c":
+            raise NotImplementedError(f"{describe(node)} sends a complex gradient to its real input {describe(x)}: "
+                                      "of complex numbers only analytic functions are covered yet, from end to end")
         part = part.astype(x.dtype)
     return part
 

@@ -59,6 +59,8 @@ class Absolute(Elementwise):
     forward = np.absolute
 
     def backward(self, grad: Any, y: Any, x: Any) -> Any:
+        if x.dtype.kind == "c":
+            raise NotImplementedError("the absolute value of complex numbers has no gradient yet: it is not analytic")
         return grad * np.sign(x)
 
 
