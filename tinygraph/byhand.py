@@ -28,6 +28,7 @@ __all__ = [
     "check_batch",
     "check_labels",
     "check_parameter",
+    "check_rate",
     "check_units",
     "d_relu",
     "he_weights",
@@ -145,6 +146,13 @@ def check_labels(t: ArrayLike, n: int, n_classes: int) -> NDArray[np.intp]:
         first = np.flatnonzero((labels < 0) | (labels >= n_classes))[0]
         raise ValueError(f"label {labels[first]} of sample {first} is outside the range [0, {n_classes})")
     return index
+
+
+def check_rate(lr: float) -> float:
+    """`lr` if it is a finite number >= 0; ValueError otherwise."""
+    if not 0 <= lr < math.inf:
+        raise ValueError(f"lr must be a finite number >= 0, not {lr!r}")
+    return lr
 
 
 class Linear:
@@ -305,10 +313,8 @@ class SGD:
     """
 
     def __init__(self, model: NNClassifier, lr: float) -> None:
-        if not 0 <= lr < math.inf:
-            raise ValueError(f"lr must be a finite number >= 0, not {lr!r}")
         self.model = model
-        self.lr = lr
+        self.lr = check_rate(lr)
 
     def step(self) -> None:
         """Rebind W and b of every layer to new arrays, W - lr dW and b - lr db.

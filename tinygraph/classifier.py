@@ -4,7 +4,6 @@ It offers the names and the behaviour of `tinygraph.byhand`, and shares its init
 What is missing here is the derivation: the forward pass is written down, and `backward` is a sweep over the tape.
 """
 
-import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -17,6 +16,7 @@ from .byhand import (
     check_batch,
     check_labels,
     check_parameter,
+    check_rate,
     check_units,
     d_relu,
     he_weights,
@@ -163,10 +163,8 @@ class SGD:
     """
 
     def __init__(self, model: NNClassifier, lr: float) -> None:
-        if not 0 <= lr < math.inf:
-            raise ValueError(f"lr must be a finite number >= 0, not {lr!r}")
         self.model = model
-        self.lr = lr
+        self.lr = check_rate(lr)
 
     def step(self) -> None:
         """Rebind W and b of every layer to new arrays, W - lr dW and b - lr db.

@@ -99,6 +99,8 @@ def sweep(output: Value, seed: Any, traced: bool = False, wanted: set[Value] | N
     A NaN never gets lost on the way, unless an op selects it away. So on arrays the first walk does not look for those
     that are made on branches not taken; a second, guarded one does if a NaN arrives. On nodes each walk is guarded.
     """
+    if not _is_wanted(output, wanted):
+        return {}
     guarded = guarded or traced or WATCHER.get() is not None
     found, suspect = _walk(output, seed, traced, wanted, wrt, branch, guarded)
     return _walk(output, seed, traced, wanted, wrt, branch, True)[0] if suspect else found
@@ -107,8 +109,6 @@ def sweep(output: Value, seed: Any, traced: bool = False, wanted: set[Value] | N
 def _walk(output: Value, seed: Any, traced: bool, wanted: set[Value] | None, wrt: Sequence[Value], branch: bool,
           guarded: bool) -> tuple[dict[Value, Any], bool]:
     """One walk of `sweep`, and whether it must be done again, guarded: a NaN may come from a branch not taken."""
-    if not _is_wanted(output, wanted):
-        return {}, False
     cotangents: dict[Value, Any] = {output: seed}
     reached = [(-output.serial, output)] if output.inputs else []  # a heap: the latest node comes first
     kept: dict[Value, Any] = {}  # gradients of ops asked for; those of leaves simply stay in `cotangents`
@@ -163,13 +163,7 @@ def _walk(output: Value, seed: Any, traced: bool, wanted: set[Value] | None, wrt
                 below.update(x for x in node.inputs if isinstance(x, Value))
             if node.adds_in_place and not traced:
                 if _is_wanted(x := node.inputs[0], wanted):
-                    if x not in owned:  # one array for all of them, instead of an array of zeros for each
-                        if x in cotangents:
-                            cotangents[x] = np.array(cotangents[x])
-                        else:
-                            add(node, x, np.zeros_like(x._value))
-                        owned.add(x)
-                    node.add_to(cotangents[x], grad)
+                    _add_in_place(node, grad, x, cotangents, owned, add)
                     if watcher is not None:
                         watcher.swept(x, node, cotangents[x])
                 continue
@@ -188,10 +182,9 @@ def _walk(output: Value, seed: Any, traced: bool, wanted: set[Value] | None, wrt
     finally:
         if quiet is not None:
             quiet.__exit__(None, None, None)
-    if silent:
-        for leaf in Tape(*silent).leaves:
-            if leaf.needs_grad:
-                cotangents.setdefault(leaf, np.zeros_like(leaf._value))
+    for leaf in Tape(*silent).leaves if silent else ():
+        if leaf.needs_grad:
+            cotangents.setdefault(leaf, np.zeros_like(leaf._value))
     return (cotangents | kept if kept else cotangents), suspect
 
 
@@ -283,6 +276,17 @@ def _seed(output: Value, grad: Any, traced: bool) -> Any:
             raise TypeError(f"grad= is complex, but the output is {describe(output)}")
         grad = grad.astype(value.dtype)
     return Value(grad) if traced and not isinstance(grad, Node) else grad
+
+
+def _add_in_place(node: Any, grad: Any, x: Value, cotangents: dict[Value, Any], owned: set[Value], add: Any) -> None:
+    """Let an op add to entries of the gradient of `x`: one array for all such ops, instead of one of zeros for each."""
+    if x not in owned:
+        if x in cotangents:
+            cotangents[x] = np.array(cotangents[x])
+        else:
+            add(node, x, np.zeros_like(x._value))
+        owned.add(x)
+    node.add_to(cotangents[x], grad)
 
 
 def _parts(node: Op, grad: Any, traced: bool, wanted: set[Value] | None, branch: bool,
