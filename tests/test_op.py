@@ -3,6 +3,7 @@ and that a mistake is an error which names the op: when the class is defined if 
 the rule is called.
 """
 
+import inspect
 import math
 import re
 import traceback
@@ -786,3 +787,11 @@ def test_a_rule_can_be_called_by_hand():
     node = Cube(tg.constant(2.0))
     assert node.backward(1.0, 8.0, 2.0) == 12
     assert re.search("3 x² dy", Cube.__doc__)
+
+
+@pytest.mark.parametrize(("op", "expected"), [
+    (tg.ops.MatMul, "(A, B, /)"), (tg.ops.LogSoftmaxNLL, "(Z, t, /, *, axis=-1)"), (tg.ops.Exp, "(x0, /)"),
+    (tg.ops.Concatenate, "(*inputs, axis)"),
+])
+def test_the_signature_of_an_op_is_that_of_its_forward(op, expected):
+    assert str(inspect.signature(op)) == expected

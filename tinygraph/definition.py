@@ -52,6 +52,7 @@ def read_definition(cls: type[Any]) -> None:
         cls.expand = forward
     cls.n_inputs = None if variadic else len(inputs)
     cls.option_names = frozenset(options)
+    cls.signature = (*inputs,), options
     if not variadic:
         write_methods(cls, len(inputs), bool(options))
 
@@ -68,6 +69,23 @@ def _signature(cls: type[Any], function: Any) -> tuple[list[str], dict[str, Any]
 
 
 _VARARGS, _VARKEYWORDS = 4, 8  # as in the inspect module, which takes as long to import as this whole package
+
+
+class OpSignature:
+    """What `inspect.signature` and `help` say of an op class: the inputs and options of its forward."""
+
+    def __get__(self, op: Any, cls: type[Any]) -> Any:
+        from inspect import Parameter, Signature
+
+        if op is not None or not hasattr(cls, "signature"):
+            raise AttributeError("__signature__")
+        inputs, options = cls.signature
+        parameters = [Parameter(name, Parameter.POSITIONAL_ONLY) for name in inputs]
+        if cls.n_inputs is None:
+            parameters = [Parameter("inputs", Parameter.VAR_POSITIONAL)]
+        return Signature(parameters + [Parameter(name, Parameter.KEYWORD_ONLY,
+                                                 default=Parameter.empty if default is ... else default)
+                                       for name, default in options.items()])
 
 
 def numpy_call(cls: type[Any], function: Callable[..., Any]) -> Callable[..., Any]:

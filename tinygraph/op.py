@@ -24,7 +24,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .definition import checked_output, explained, numpy_call, plain_input, read_definition
+from .definition import OpSignature, checked_output, explained, numpy_call, plain_input, read_definition
 from .node import TRACING, TWINS, WATCHER, Node, Value, next_serial
 
 
@@ -59,6 +59,8 @@ class Op(Value):
     n_inputs: ClassVar[int | None]  # None: any number
     n_kept: ClassVar[int] = 0
     option_names: ClassVar[frozenset[str]]
+    signature: ClassVar[tuple[tuple[str, ...], dict[str, Any]]]  # names of the inputs; options and their defaults
+    __signature__ = OpSignature()
     push: ClassVar[Callable[..., None]]  # the sweep's step through this op in the plain case (see `definition`)
 
     def __init_subclass__(cls, twin: Any = None, **options: Any) -> None:
