@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from heapq import heappush  # noqa: F401 (the written methods use it)
+from heapq import heappush
 from types import CodeType, FunctionType
 from typing import Any
 
 import numpy as np
 
-from .node import WATCHER, Node, State, Value, describe, next_serial, plain_array  # noqa: F401
+from .node import WATCHER, Node, State, Value, describe, next_serial, plain_array
 
 
 def read_definition(cls: type[Any]) -> None:
@@ -146,7 +146,6 @@ def push(self, grad, cotangents, reached, add):
     if len(parts) != {count}: raise wrong_count(self, parts)
 {contributions}
 """
-NONE: dict[str, Any] = {}
 _RESOLVE = """
     if isinstance(x#, Value): v#, n# = x#._value, x#.needs_grad
     else: x#, v#, n# = plain_input(x#)"""
@@ -166,7 +165,9 @@ _CONTRIBUTION = """
 def write_methods(cls: type[Any], count: int, options: bool) -> None:
     """Give a class its own `__init__` and `push`: no loop over inputs, nothing about options where it has none."""
     own, kept = isinstance(cls.forward, FunctionType), bool(cls.n_kept)
-    scope = {**globals(), "ndarray": np.ndarray, "forward": cls.forward, "rule": cls.rule}
+    scope = {"Value": Value, "WATCHER": WATCHER, "FunctionType": FunctionType, "ndarray": np.ndarray, "NONE": {},
+             "heappush": heappush, "next_serial": next_serial, "plain_input": plain_input, "explained": explained,
+             "checked_output": checked_output, "wrong_count": wrong_count, "forward": cls.forward, "rule": cls.rule}
     exec(_written(count, options, own, kept, cls.differentiable), scope)
     cls.__init__, cls.push = scope["__init__"], scope["push"]
     for method in (cls.__init__, cls.push):  # the interpreter learns types per code object: to each class its own

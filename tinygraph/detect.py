@@ -66,7 +66,7 @@ class _Watcher:
     """Remembers where each op was built."""
 
     def __init__(self) -> None:
-        self.lines: dict[int, str] = {}  # by serial number: no node is kept alive
+        self.lines: dict[int, tuple[str, int]] = {}  # by serial number: no node is kept alive
 
     def built(self, node: Op) -> None:
         self.lines[node.serial] = user_line()
@@ -76,7 +76,13 @@ class _Watcher:
     def sweeping(self, node: Op) -> None: ...
 
     def where(self, node: Value) -> str:
-        return self.lines.get(node.serial, "before the detector was entered")
+        if node.serial not in self.lines:
+            return "before the detector was entered"
+        import linecache
+
+        name, line = self.lines[node.serial]
+        text = linecache.getline(name, line).strip()
+        return f"at {name}:{line}" + (f": {text}" if text else "")
 
 
 class _NanWatcher(_Watcher):
@@ -129,16 +135,12 @@ class _Both:
             watcher.sweeping(node)
 
 
-def user_line() -> str:
-    """Where the code outside this package and NumPy is now: file, line and text."""
+def user_line() -> tuple[str, int]:
+    """Where the code outside this package and NumPy is now: file and line."""
     frame = sys._getframe(1)
     while frame.f_back is not None and frame.f_code.co_filename.startswith((_OURS, _NUMPY, "<methods of ops ")):
         frame = frame.f_back
-    import linecache
-
-    name, line = frame.f_code.co_filename, frame.f_lineno
-    text = linecache.getline(name, line).strip()
-    return f"at {name}:{line}" + (f": {text}" if text else "")
+    return frame.f_code.co_filename, frame.f_lineno
 
 
 def _finite(x: Any) -> bool:

@@ -110,7 +110,6 @@ class Node:
 
     def item(self) -> Any:
         """The value as a Python number; the node must have one element."""
-        self._refuse_quiet_read(sys._getframe(1))
         return self.value.item()
 
     def __len__(self) -> int:
@@ -122,19 +121,19 @@ class Node:
         return (self[i] for i in range(len(self)))
 
     def __bool__(self) -> bool:
-        self._refuse_quiet_read(sys._getframe(1), tracing=False)
+        self._refuse_store(sys._getframe(1))
         return bool(self._value)
 
     def __float__(self) -> float:
-        self._refuse_quiet_read(sys._getframe(1))
+        self._refuse_store(sys._getframe(1))
         return float(self.value.item())
 
     def __int__(self) -> int:
-        self._refuse_quiet_read(sys._getframe(1))
+        self._refuse_store(sys._getframe(1))
         return int(self.value.item())
 
     def __complex__(self) -> complex:
-        self._refuse_quiet_read(sys._getframe(1))
+        self._refuse_store(sys._getframe(1))
         return complex(self.value.item())
 
     def __format__(self, spec: str) -> str:
@@ -270,11 +269,8 @@ class Node:
         raise TypeError(f"{describe(self)} does not turn into an array by itself: write node.value for its array "
                         "(no gradient will flow), or build with np.stack, np.concatenate or np.where to keep the graph")
 
-    def _refuse_quiet_read(self, caller: FrameType, tracing: bool = True) -> None:
-        """A number read from a node takes no gradient along: refused in a rule that is traced, and in `a[i] = node`,
-        where NumPy asks for the number without a word (the instruction that the caller is at tells)."""
-        if tracing and TRACING.get():
-            raise _quiet_read(self)
+    def _refuse_store(self, caller: FrameType) -> None:
+        """In `array[i] = node` NumPy asks for the number without a word; the instruction the caller is at tells."""
         if caller.f_code.co_code[caller.f_lasti] == _STORE_SUBSCR:
             self.__array__()
 

@@ -96,8 +96,9 @@ def sweep(output: Value, seed: Any, traced: bool = False, wanted: set[Value] | N
     It goes from node to node in falling serial number, to those alone that a gradient has reached, and so needs no list
     of them. wanted: the nodes to go to (None: those that want a gradient). branch: the output is below a selecting op.
 
-    A NaN never gets lost on the way, unless an op selects it away. So on arrays the first walk does not look for those
-    that are made on branches not taken; a second, guarded one does if a NaN arrives. On nodes each walk is guarded.
+    An unguarded walk loses no NaN on the way, unless an op selects it away. So on arrays the first walk does not look
+    for those that are made on branches not taken; a second, guarded one replaces them if a NaN arrives. On nodes each
+    walk is guarded.
     """
     if not _is_wanted(output, wanted):
         return {}
