@@ -20,6 +20,8 @@ from hypothesis import strategies as st
 from tinygraph import Op, ops
 from tinygraph.ops.selection import ARRAY
 
+from . import naive
+
 # ------------------------------------------------------------------------------------------------------------- domains
 # A domain takes uniform numbers in [0, 1] to values: so a seed or Hypothesis can supply the numbers.
 
@@ -45,6 +47,11 @@ def above_minus_one(u: np.ndarray) -> np.ndarray:
 def integral(u: np.ndarray) -> np.ndarray:
     """Floats with many ties, zeros and both signs."""
     return np.round(4 * u) - 2
+
+
+def below_three(u: np.ndarray) -> np.ndarray:
+    """Integers, for labels of three classes."""
+    return np.minimum(3 * u, 2).astype(np.int64)
 
 
 def even(u: np.ndarray) -> np.ndarray:
@@ -387,6 +394,14 @@ for dtype in (np.int64, np.bool_):
     add(ops.CastToInteger, by_entry, (integral, (2, 3)), flat=True, result=dtype, dtype=dtype)
 
 
+def in_range(x: Any, n: int) -> Any:
+    return x
+
+
+for shape in [(2, 3), (), (0, 2)]:
+    add(ops.InRange, in_range, (below_three, shape), flat=True, result=np.int64, n=3)
+
+
 # ------------------------------------------------------------------------------------------------------------- joining
 
 def joined(*arrays: Any, axis: int) -> Any:
@@ -509,7 +524,9 @@ def nll_cases(draw: Any) -> Case:
 
 MATRICES = [((2, 3), (3, 4)), ((3,), (3,)), ((3,), (3, 2)), ((2, 3), (3,)), ((5, 2, 3), (3, 4)), ((2, 3), (5, 3, 4)),
             ((4, 1, 2, 3), (2, 3, 1)), ((1, 2, 3), (4, 3, 2)), ((3,), (5, 3, 2)), ((5, 2, 3), (3,)), ((1, 3), (3, 1)),
-            ((0, 3), (3, 2)), ((2, 0), (0, 3)), ((2, 3), (3, 0)), ((0,), (0,)), ((0, 2, 3), (3, 2)), ((3, 3), (3, 3))]
+            ((0, 3), (3, 2)), ((2, 0), (0, 3)), ((2, 3), (3, 0)), ((0,), (0,)), ((0, 2, 3), (3, 2)), ((3, 3), (3, 3)),
+            ((2, 3), (0, 3, 2)), ((0, 2, 3), (0, 3, 1)), ((0, 1, 2, 3), (4, 3, 2)), ((5, 2, 0), (0, 3)),
+            ((2, 0), (5, 0, 3)), ((5, 1, 2, 0), (3, 0, 2)), ((0,), (2, 0, 3)), ((0, 2, 3), (3,))]
 for shapes in MATRICES:
     add(ops.MatMul, product, *((anywhere, shape) for shape in shapes))
 add_random(ops.MatMul, hnp.mutually_broadcastable_shapes(
@@ -531,3 +548,173 @@ for shape, axis in [((5, 3), -1), ((3, 5), 0), ((2, 3, 4), 1), ((3, 2, 2), 0), (
 CASES.append(nll_case((5, 3), -1, np.uint8))
 CASES.append(Case(ops.LogSoftmaxNLL, negative_log_likelihood, [(anywhere, (5, 3)), (integers_below(3), (5,))]))
 add_random(ops.LogSoftmaxNLL, nll_cases())
+
+
+# ------------------------------------------------------------------------------- activations, normalisation, attention
+
+def logistic_gelu(x: Any) -> Any:
+    """(1 + tanh u) / 2 is the logistic function of 2u."""
+    return x / (1 + np.exp(-2 * np.sqrt(2 / np.pi) * (x + 0.044715 * x * x * x)))
+
+
+def softmax(x: Any, axis: int = -1) -> Any:
+    """As in a textbook, and no care for overflow."""
+    return np.exp(x) / np.exp(x).sum(axis, keepdims=True)
+
+
+def causal(u: np.ndarray) -> np.ndarray:
+    """What attention masks: nothing above the diagonal counts."""
+    return np.where(np.tri(*u.shape[-2:], dtype=bool), anywhere(u), -np.inf)
+
+
+def normalised(x: Any, gain: Any, bias: Any, eps: float = 1e-5) -> Any:
+    """Of the differences of all pairs: their means, and half their mean square, which is the variance."""
+    d, m = x[..., :, None] - x[..., None, :], x.shape[-1]
+    return gain * d.sum(-1) / m / np.sqrt((d * d).sum((-2, -1))[..., None] / (2 * m * m) + eps) + bias
+
+
+def norm_case(shape: tuple[int, ...], **options: Any) -> Case:
+    return Case(ops.LayerNorm, normalised, [(distinct, shape), (anywhere, shape[-1:]), (anywhere, shape[-1:])], options)
+
+
+pointwise(ops.GELU, logistic_gelu, anywhere)
+
+for shape, axis in [((2, 3), -1), ((3, 2), 0), ((2, 3, 2), 1), ((2, 3, 2), -3), ((4,), 0), ((2, 1), 1), ((0, 3), -1)]:
+    add(ops.Softmax, softmax, (anywhere, shape), axis=axis)
+add(ops.Softmax, softmax, (anywhere, (2, 3)))
+add(ops.Softmax, softmax, (causal, (3, 3)), note="causal")
+add(ops.Softmax, softmax, (causal, (2, 3, 4)), axis=-1, note="causal")
+add_random(ops.Softmax, hnp.array_shapes(max_dims=3, max_side=3).flatmap(lambda shape: any_axis(shape).map(
+    lambda axis: Case(ops.Softmax, softmax, [(anywhere, shape)], {"axis": axis}))))
+
+for shape in [(4, 3), (3,), (2, 2, 4), (3, 2), (3, 1), (0, 3), (2, 0, 3)]:
+    CASES.append(norm_case(shape))
+CASES.append(norm_case((2, 3), eps=0.5))
+add_random(ops.LayerNorm, st.builds(
+    lambda shape, eps: norm_case(shape, eps=eps),
+    hnp.array_shapes(max_dims=3, max_side=4), st.sampled_from([1e-5, 0.1])))
+
+
+# ------------------------------------------------------------------------------------------------- sums over indices
+
+def by_numpy(*operands: Any, subscripts: str) -> Any:
+    """NumPy's own loops, which know nothing of products of matrices."""
+    return np.einsum(subscripts, *operands)
+
+
+EINSUMS: list[tuple[str, list[tuple[int, ...]]]] = [
+    ("ij,jk->ik", [(2, 3), (3, 4)]), ("ij,jk", [(2, 3), (3, 4)]), ("ij,jk->ki", [(2, 3), (3, 4)]),
+    ("ij->ji", [(2, 3)]), ("ji", [(2, 3)]), ("ij->", [(2, 3)]), ("ij->j", [(2, 3)]), ("->", [()]),
+    ("ii", [(3, 3)]), ("ii->i", [(3, 3)]), ("ijij->ji", [(2, 3, 2, 3)]), ("iji->j", [(2, 3, 2)]),
+    ("iii->i", [(2, 2, 2)]), ("ii,ij,k->jk", [(2, 2), (2, 3), (2,)]),
+    ("i,i->", [(3,), (3,)]), ("i,i->i", [(3,), (3,)]), ("i,j->ji", [(2,), (3,)]), (",i->i", [(), (3,)]),
+    ("bij,bjk->bik", [(2, 3, 4), (2, 4, 2)]), ("bqhd,bkhd->bhqk", [(2, 3, 2, 3), (2, 2, 2, 3)]),
+    ("ijk,jkl->li", [(2, 2, 3), (2, 3, 2)]), ("ijk,kj->i", [(2, 2, 3), (3, 2)]), ("ij,kj->", [(2, 3), (4, 3)]),
+    ("...ij,...jk->...ik", [(2, 1, 2, 3), (4, 3, 2)]), ("...i,...i", [(2, 3), (3,)]), ("i...->...", [(2, 3)]),
+    ("...", [(2, 3)]), ("b...,b...a", [(2, 3), (2, 3, 2)]), (" ij , jk -> ik ", [(2, 3), (3, 2)]),
+    ("ij,jk,kl->il", [(2, 3), (3, 2), (2, 2)]), ("ijm,kl,lm->ijk", [(2, 1, 3), (2, 2), (2, 3)]),
+    ("ij,ij,ij->i", [(2, 3), (2, 3), (1, 3)]), ("i,ij,j", [(2,), (2, 3), (3,)]),
+    ("i,i->i", [(1,), (3,)]), ("i,i->", [(3,), (1,)]), ("ii,ij->j", [(1, 1), (3, 2)]), ("ij,jk->ik", [(2, 1), (3, 2)]),
+    ("ij,jk->ik", [(0, 3), (3, 2)]), ("ij,jk->ik", [(2, 0), (0, 3)]), ("bij,bj->bi", [(0, 2, 3), (0, 3)]),
+    ("zB,Ba", [(2, 3), (3, 2)]),
+]
+
+
+@st.composite
+def einsums(draw: Any) -> Case:
+    lengths = dict(zip("abcd", draw(st.lists(st.integers(1, 3), min_size=4, max_size=4)), strict=True))
+    terms = draw(st.lists(st.text("abcd", max_size=3), min_size=1, max_size=3))
+    indices = sorted(set("".join(terms)))
+    shapes = []
+    for term in terms:  # an index that is there once in its term may have an axis of length 1
+        ones = draw(st.sets(st.sampled_from(term))) if term else set()
+        shapes.append(tuple(1 if k in ones and term.count(k) == 1 else lengths[k] for k in term))
+    result = draw(st.none() | st.permutations(indices).flatmap(
+        lambda order: st.integers(0, len(order)).map(lambda n: "->" + "".join(order[:n]))))
+    subscripts = ",".join(terms) + (result or "")
+    return Case(ops.Einsum, by_numpy, [(anywhere, shape) for shape in shapes], {"subscripts": subscripts})
+
+
+for subscripts, shapes in EINSUMS:
+    add(ops.Einsum, by_numpy, *((anywhere, shape) for shape in shapes), subscripts=subscripts)
+add_random(ops.Einsum, einsums())
+
+
+# -------------------------------------------------------------------------------------------------------------- images
+
+def padded(x: Any, width: Any) -> Any:
+    """Zeros joined to every side."""
+    for axis, counts in enumerate(width):
+        before, after = (np.zeros([n if i == axis else m for i, m in enumerate(x.shape)], x.dtype) for n in counts)
+        x = np.concatenate([before, x, after], axis)
+    return x
+
+
+def every_window(x: Any, shape: tuple[int, int], stride: tuple[int, int]) -> Any:
+    return np.lib.stride_tricks.sliding_window_view(x, shape, (-2, -1))[..., ::stride[0], ::stride[1], :, :]
+
+
+PADDED: list[tuple[tuple[int, ...], tuple[tuple[int, int], ...]]] = [
+    ((2, 3), ((1, 2), (0, 1))), ((3,), ((0, 0),)), ((3,), ((2, 0),)), ((), ()), ((0, 3), ((1, 1), (0, 2))),
+    ((2, 1, 3), ((0, 0), (1, 1), (2, 0)))]
+for shape, width in PADDED:
+    add(ops.Pad, padded, (anywhere, shape), width=width)
+add_random(ops.Pad, hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=3).flatmap(
+    lambda shape: st.tuples(*[st.tuples(st.integers(0, 2), st.integers(0, 2))] * len(shape)).map(
+        lambda width: Case(ops.Pad, padded, [(anywhere, shape)], {"width": width}))))
+
+# An image, windows and strides: overlapping, side by side, with gaps, with a rest; and none at all.
+WINDOWS: list[tuple[tuple[int, ...], tuple[int, int], tuple[int, int]]] = [
+    ((3, 4), (2, 2), (1, 1)), ((2, 4, 4), (2, 2), (2, 2)), ((2, 1, 5, 3), (3, 2), (2, 1)), ((4, 5), (1, 2), (3, 3)),
+    ((5, 4), (3, 1), (1, 2)), ((3, 3), (3, 3), (1, 1)), ((2, 2), (1, 1), (1, 1)), ((0, 3, 3), (2, 2), (1, 1)),
+    ((4, 6), (2, 3), (2, 2))]
+
+
+def windows_case(op: type[Op], image: tuple[int, ...], shape: tuple[int, int], stride: tuple[int, int]) -> Case:
+    """The windows of an image, the image of windows, or the largest entries of windows."""
+    if op is ops.Windows:
+        return move(op, every_window, image, {"shape": shape, "stride": stride})
+    if op is ops.MaxPool2D:
+        return Case(op, naive.max_pool, [(distinct, image)], {"size": shape, "stride": stride})
+    size = tuple((n - k) // s + 1 for n, k, s in zip(image[-2:], shape, stride, strict=True))
+    return Case(op, naive.fold, [(anywhere, (*image[:-2], *size, *shape))], {"shape": image[-2:], "stride": stride})
+
+
+@st.composite
+def images(draw: Any) -> tuple[tuple[int, ...], tuple[int, int], tuple[int, int]]:
+    counts = st.tuples(st.integers(1, 2), st.integers(1, 3))
+    shape, stride, more = draw(counts), draw(counts), draw(st.tuples(st.integers(0, 2), st.integers(0, 2)))
+    before = draw(st.lists(st.integers(0, 2), max_size=1))
+    return (*before, shape[0] + more[0], shape[1] + more[1]), shape, stride
+
+
+for op in (ops.Windows, ops.FoldWindows, ops.MaxPool2D):
+    CASES.extend(windows_case(op, *drawn) for drawn in WINDOWS)
+    add_random(op, images().map(lambda drawn, op=op: windows_case(op, *drawn)))
+add(ops.MaxPool2D, naive.max_pool, (distinct, (2, 5, 4)), size=2)
+add(ops.MaxPool2D, naive.max_pool, (distinct, (2, 3, 5)), size=(1, 2))
+add(ops.MaxPool2D, naive.max_pool, (distinct, (5, 5)), size=3, stride=(2, 1))
+
+
+def convolution_case(x: tuple[int, ...], W: tuple[int, ...], **options: Any) -> Case:
+    return Case(ops.Conv2D, naive.convolution, [(anywhere, x), (anywhere, W)], options)
+
+
+@st.composite
+def convolutions(draw: Any) -> Case:
+    n, c, o, kh, kw = draw(st.tuples(st.integers(0, 2), *[st.integers(1, 2)] * 4))
+    padding = draw(st.integers(0, 1) | st.tuples(st.integers(0, 1), st.integers(0, 2)))
+    stride = draw(st.integers(1, 2) | st.tuples(st.integers(1, 2), st.integers(1, 2)))
+    height, width = draw(st.tuples(st.integers(0, 1), st.integers(0, 1)))
+    return convolution_case((n, c, kh + height, kw + width), (o, c, kh, kw), stride=stride, padding=padding)
+
+
+for x, W, options in [
+    ((2, 2, 3, 4), (3, 2, 2, 2), {}), ((1, 1, 3, 3), (1, 1, 3, 3), {"padding": 1}),
+    ((2, 2, 4, 3), (2, 2, 3, 1), {"stride": (2, 1), "padding": (1, 0)}), ((1, 2, 5, 4), (2, 2, 2, 3), {"stride": 2}),
+    ((1, 1, 2, 2), (2, 1, 3, 3), {"padding": (1, 1), "stride": (1, 1)}), ((2, 3, 2, 2), (2, 3, 1, 1), {}),
+    ((1, 1, 4, 5), (1, 1, 1, 2), {"stride": (2, 3)}), ((0, 1, 3, 3), (2, 1, 2, 2), {}),
+    ((1, 2, 3, 3), (1, 2, 2, 2), {"padding": (0, 2), "stride": (1, 2)}),
+]:
+    CASES.append(convolution_case(x, W, **options))
+add_random(ops.Conv2D, convolutions())

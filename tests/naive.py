@@ -3,6 +3,8 @@
 A `Dual` carries a value and its derivative along a direction chosen beforehand, a dual of duals the second derivative
 too: in Dual(Dual(x, v), Dual(w, 0)) that is where the 0 stands. All of calculus here is: sums and products (the product
 rule in `__mul__`), linear functions (`linear`), and the derivative of a few functions of one number (`entrywise`).
+
+Below it are functions of images as their definitions read, number by number.
 """
 
 import numpy as np
@@ -78,3 +80,49 @@ def maximum(a, b):
     """The larger one; at a tie the mean of both."""
     weight = 0.5 * (1.0 + np.sign(value(a) - value(b)))
     return weight * a + (1.0 - weight) * b
+
+
+# -------------------------------------------------------------------------------------------- images, number by number
+
+def places(x, window, stride):
+    """How many windows fit, down and across, and an iterator over where they are and which part of `x` they see."""
+    (height, width), (down, across) = window, stride
+    size = (x.shape[-2] - height) // down + 1, (x.shape[-1] - width) // across + 1
+    return size, (((i, j), x[..., i * down:i * down + height, j * across:j * across + width])
+                  for i in range(size[0]) for j in range(size[1]))
+
+
+def pair(option):
+    return option if isinstance(option, tuple) else (option, option)
+
+
+def convolution(x, W, stride=1, padding=0):
+    """Each number of the result is the sum of a window times a kernel."""
+    up, left = pair(padding)
+    padded = np.zeros((*x.shape[:2], x.shape[2] + 2 * up, x.shape[3] + 2 * left), x.dtype)
+    padded[:, :, up:up + x.shape[2], left:left + x.shape[3]] = x
+    size, windows = places(padded, W.shape[2:], pair(stride))
+    y = np.zeros((len(x), len(W), *size), np.result_type(x, W))
+    for (i, j), window in windows:
+        for n, image in enumerate(window):
+            for o, kernel in enumerate(W):
+                y[n, o, i, j] = (image * kernel).sum()
+    return y
+
+
+def max_pool(x, size, stride=None):
+    """Each number of the result is the largest one of a window, by its real part."""
+    size, windows = places(x, pair(size), pair(stride or size))
+    y = np.zeros((*x.shape[:-2], *size), x.dtype)
+    for (i, j), seen in windows:
+        for lead in np.ndindex(x.shape[:-2]):
+            y[(*lead, i, j)] = max(seen[lead].ravel(), key=np.real)
+    return y
+
+
+def fold(x, shape, stride):
+    """Each number of x is added to its place in an image of zeros."""
+    y = np.zeros((*x.shape[:-4], *shape), x.dtype)
+    for *lead, i, j, u, v in np.ndindex(x.shape):
+        y[(*lead, i * stride[0] + u, j * stride[1] + v)] += x[(*lead, i, j, u, v)]
+    return y

@@ -13,6 +13,7 @@ from tinygraph import ops
 from tinygraph.ops.selection import ARRAY
 
 from .cases import CASES, Case, is_float
+from .naive import pair
 
 jax = pytest.importorskip("jax")
 jnp = pytest.importorskip("jax.numpy")
@@ -29,19 +30,57 @@ def negative_log_likelihood(Z: Any, t: Any, axis: int = -1) -> Any:
     return -jnp.mean(chosen)
 
 
+def spots(op_shape: Any, shape: Any, stride: Any) -> Any:
+    """Index arrays (oh, ow, kh, kw) of the rows and of the columns that windows see."""
+    (oh, ow, kh, kw), (sh, sw) = (*op_shape, *shape), stride
+    i, j, u, v = np.ogrid[:oh, :ow, :kh, :kw]
+    return ..., i * sh + u, j * sw + v
+
+
+def windows(x: Any, shape: Any, stride: Any) -> Any:
+    size = [(n - k) // s + 1 for n, k, s in zip(x.shape[-2:], shape, stride, strict=True)]
+    return x[spots(size, shape, stride)]
+
+
+def fold(x: Any, shape: Any, stride: Any) -> Any:
+    return jnp.zeros((*x.shape[:-4], *shape), x.dtype).at[spots(x.shape[-4:-2], x.shape[-2:], stride)].add(x)
+
+
+def convolution(x: Any, W: Any, stride: Any = 1, padding: Any = 0) -> Any:
+    return jax.lax.conv_general_dilated(x, W, pair(stride), [(n, n) for n in pair(padding)])
+
+
+def max_pool(x: Any, size: Any, stride: Any = None) -> Any:
+    ones = (1,) * (x.ndim - 2)
+    return jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, ones + pair(size), ones + pair(stride or size), "valid")
+
+
+def layer_norm(x: Any, gain: Any, bias: Any, eps: float = 1e-5) -> Any:
+    return jax.nn.standardize(x, -1, epsilon=eps) * gain + bias
+
+
 # What JAX calls the ops that it has under another name, or as a few words; the others have NumPy's.
 JAX = {
     ops.AddBias: lambda Z, b: Z + b,
     ops.Cast: lambda x, dtype: jax.lax.convert_element_type(x, dtype),
     ops.CastToInteger: lambda x, dtype: jax.lax.convert_element_type(x, dtype),
     ops.Concatenate: lambda *arrays, axis: jnp.concatenate(arrays, axis),
+    ops.Conv2D: convolution,
+    ops.Einsum: lambda *operands, subscripts: jnp.einsum(subscripts, *operands),
+    ops.FoldWindows: fold,
+    ops.GELU: lambda x: jax.nn.gelu(x, approximate=True),
     ops.Identity: lambda x: x,
     ops.Index: lambda x, *arrays, index: x[assembled(index, arrays)],
     ops.Keep: lambda x, mask: jnp.where(mask, x, 0),
+    ops.LayerNorm: layer_norm,
     ops.LogSoftmaxNLL: negative_log_likelihood,
+    ops.MaxPool2D: max_pool,
+    ops.Pad: lambda x, width: jax.lax.pad(x, jnp.zeros((), x.dtype), [(*counts, 0) for counts in width]),
     ops.ReLU: jax.nn.relu,
     ops.ScatterAdd: lambda x, *arrays, shape, index: jnp.zeros(shape).at[assembled(index, arrays)].add(x),
+    ops.Softmax: lambda x, axis=-1: jax.nn.softmax(x, axis),
     ops.StopGradient: jax.lax.stop_gradient,
+    ops.Windows: windows,
 }
 NUMPY = {
     ops.BitwiseAnd: "bitwise_and", ops.BitwiseOr: "bitwise_or", ops.BitwiseXor: "bitwise_xor",

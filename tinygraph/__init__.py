@@ -5,6 +5,7 @@ Write the forward pass with NumPy; `loss.backprop()` and the transforms of funct
 
 from . import ops
 from .calculus import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
+from .compile import compile
 from .detect import detect_changes, detect_nan
 from .node import Node, Parameter, State, constant
 from .op import Elementwise, Op, Primitive
@@ -20,6 +21,7 @@ __all__ = [
     "State",
     "Tape",
     "backprop",
+    "compile",
     "constant",
     "detect_changes",
     "detect_nan",

@@ -14,11 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from .node import Node, Value, describe, plain_array
-from .op import Primitive
+from .batching import RULES, batched
+from .node import TRACE, WATCHER, Node, Value, describe, plain_array
+from .op import Op, Primitive
+from .ops.shaping import Identity
 from .tape import Tape, as_value
 
 Function = Callable[..., Any]
+
+_FEW = 8  # rows of a Jacobian that are sooner swept one by one
+_CHUNK = 2**24  # bytes of forward values that the rows of a Jacobian are computed for at a time
 
 
 def value_and_grad(f: Function, argnums: int | Sequence[int] = 0) -> Function:
@@ -86,12 +91,7 @@ def jacobian(f: Function, argnums: int | Sequence[int] = 0) -> Function:
     """
     def jacobian_f(*args: Any, **options: Any) -> Any:
         record = _Record("jacobian", f, args, options, argnums)
-        shape = np.shape(record.value)
-        units = np.eye(record.output.size, dtype=record.output.dtype).reshape(record.output.size, *shape)
-        rows = [record.gradients(unit) for unit in units]
-        columns = zip(*rows, strict=True) if rows else [()] * len(record.arguments)
-        return record.pack([_joined(column, shape, x.shape, x.dtype)
-                            for column, x in zip(columns, record.variables, strict=True)])
+        return record.pack(record.jacobians())
 
     return jacobian_f
 
@@ -127,6 +127,9 @@ class Variable(Primitive):
         return grad
 
 
+RULES[Variable] = RULES[Identity]
+
+
 class _Record:
     """One call of a function on fresh variables: its value, and the way back from it.
 
@@ -155,7 +158,7 @@ class _Record:
         self.output = as_value(result)
         self.tape = Tape(self.output, until=[variable for variable in self.variables if variable.inputs])
         own = set(self.variables)
-        self.traced = (any(isinstance(x, Node) for x in self.arguments)
+        self.traced = (TRACE.get() is not None or any(isinstance(x, Node) for x in self.arguments)
                        or any(node.source and node not in own for node in self.tape))
         kind = float if all(type(x) is float for x in self.arguments) else np.ndarray
         self.value = self.output if self.traced else plain(np.array(self.output._value), kind)
@@ -172,6 +175,51 @@ class _Record:
             variable.source = False
             variable.needs_grad = bool(variable.inputs) and variable.inputs[0].needs_grad
         return self.tape.backprop(self.variables, cotangent, traced=True)
+
+    def jacobians(self) -> list[Any]:
+        """The derivatives of each entry of the output by each argument."""
+        shape, n = self.output.shape, self.output.size
+        if n > (1 if self.traced else _FEW) and WATCHER.get() is TRACE.get():  # detectors watch sweeps
+            try:
+                return self._all_rows()
+            except (TypeError, NotImplementedError, AttributeError):  # a rule that is not for nodes
+                pass
+        rows = [self.gradients(unit) for unit in np.eye(n, dtype=self.output.dtype).reshape(n, *shape)]
+        columns = zip(*rows, strict=True) if rows else [()] * len(self.arguments)
+        return [_joined(column, shape, x.shape, x.dtype) for column, x in zip(columns, self.variables, strict=True)]
+
+    def _all_rows(self) -> list[Any]:
+        """One sweep is traced, and done again on a batch of cotangents, the rows of the identity matrix.
+
+        A traced sweep writes in what is needed on branches not taken where it meets a cotangent of 0 (see `tape`), and
+        rows of the identity are zeros mostly: so it starts from zeros. But as on arrays that is rarely needed, and done
+        only if there is a NaN without it.
+        """
+        selecting = any(isinstance(node, Op) and (node.selecting or node.rule is None) for node in self.tape)
+        with np.errstate(all="ignore" if selecting else None):
+            if selecting and not self.traced:
+                rows = self._batched_rows(_generic(self.output))
+                if not any(np.isnan(J).any() for J in rows):
+                    return rows
+            return self._batched_rows(np.zeros(self.output.shape, self.output.dtype))
+
+    def _batched_rows(self, seed: np.ndarray) -> list[Any]:
+        n, shape, dtype = self.output.size, self.output.shape, self.output.dtype
+        cotangent = Value(seed)
+        with np.errstate(invalid="ignore"):  # 0 times infinity, which the rows may not contain
+            grads = self.sweep(cotangent)
+        step = n if self.traced else max(1, _CHUNK // sum(node._value.nbytes for node in self.tape))
+        chunks = []
+        for start in range(0, n, step):
+            units = np.eye(min(step, n - start), n, start, dtype).reshape(-1, *shape)
+            rows = batched(grads, cotangent, Value(units))
+            chunks.append([np.broadcast_to(row, (len(units), *row.shape)) if row is grad else row
+                           for row, grad in zip(rows, grads, strict=True)])  # zero, whatever the cotangent is
+        if self.traced:
+            return [J if J.shape == (*shape, *x.shape) else np.reshape(J, (*shape, *x.shape))
+                    for J, x in zip(chunks[0], self.variables, strict=True)]
+        return [np.concatenate([rows._value for rows in parts], dtype=x.dtype).reshape(*shape, *x.shape)
+                for x, *parts in zip(self.variables, *chunks, strict=True)]
 
     def pack(self, results: list[Any]) -> Any:
         return results[0] if self.single else tuple(results)

@@ -52,6 +52,9 @@ _STORE_SUBSCR = opcode.opmap["STORE_SUBSCR"]
 # True while a rule or an expansion runs on nodes: reading a node as a number there would cut it out of the graph.
 TRACING: ContextVar[bool] = ContextVar("tinygraph_tracing", default=False)
 
+# The trace that `compile` is writing, or None: while there is one, a state stands for its node in it.
+TRACE: ContextVar[Any] = ContextVar("tinygraph_trace", default=None)
+
 # Serial numbers: a node's is larger than those of its inputs, so sorting by it is a topological sort.
 next_serial = itertools.count().__next__
 
@@ -82,6 +85,8 @@ class Node:
         """The value: a read-only ndarray."""
         if TRACING.get():
             raise _quiet_read(self)
+        if hasattr(self._value, "refuse"):  # known when the program runs
+            self._value.refuse()
         view = np.asarray(self._value).view()
         view.flags.writeable = False
         return view
@@ -337,29 +342,39 @@ class State(Node):
 
     def __init__(self, array: Any, name: str | None = None) -> None:
         self.name = name
-        self.assign(_frozen(array))
+        self._version = Version(self, _frozen(array), isinstance(self, Parameter))
 
     def current(self) -> Version:
         """The node that stands for this state in an expression written now."""
-        return self._version
+        trace = TRACE.get()
+        return self._version if trace is None else trace.read(self)
 
-    def assign(self, array: np.ndarray) -> None:
+    def assign(self, array: Any) -> None:
         """Make `array` the value without a copy: who holds it can then change the value behind the library's back."""
-        self._version = Version(self, array, isinstance(self, Parameter))
+        trace = TRACE.get()
+        if trace is not None:
+            trace.write(self, array)
+        else:
+            self._version = Version(self, array, isinstance(self, Parameter))
 
     @property
-    def value(self) -> np.ndarray:
-        """The current value: a read-only ndarray. Assign to it to change the state; the array is copied."""
-        return super().value
+    def value(self) -> Any:
+        """The current value: a read-only ndarray. Assign to it to change the state; the array is copied.
+
+        In a function that `tg.compile` traces it is the current node, and assigning to it (a node or an array) makes
+        the program update the state.
+        """
+        return super().value if TRACE.get() is None else self.current()
 
     @value.setter
     def value(self, array: Any) -> None:
-        array = plain_array(array)
+        traced = TRACE.get() is not None
+        array = array if traced and isinstance(array, Node) else plain_array(array)
         if array.shape != self.shape:
             raise ValueError(f"{describe(self)} cannot take a value of shape {array.shape}")
         if not np.can_cast(array.dtype, self.dtype, "same_kind"):
             raise TypeError(f"{describe(self)} cannot take a value of dtype {array.dtype}")
-        self.assign(_frozen(array, self.dtype))
+        self.assign(array if traced else _frozen(array, self.dtype))
 
     @property
     def _value(self) -> np.ndarray:
@@ -400,12 +415,16 @@ class Parameter(State):
         self.grad = grad
 
     @property
-    def grad(self) -> np.ndarray | None:
+    def grad(self) -> Any:
         """The gradient that the last `backprop` left, an array of this parameter's own, or None."""
-        return self._grad
+        trace = TRACE.get()
+        return self._grad if trace is None else trace.grad(self)
 
     @grad.setter
     def grad(self, grad: Any) -> None:
+        if (trace := TRACE.get()) is not None:
+            trace.set_grad(self, grad)
+            return
         if grad is not None:
             grad = np.array(plain_array(grad), dtype=self.dtype)
             if grad.shape != self.shape:
@@ -422,6 +441,8 @@ def plain_array(value: Any) -> np.ndarray:
     """`value` as an ndarray of numbers; a node or anything that is no number is refused with one sentence."""
     if isinstance(value, Node):
         raise TypeError(f"{describe(value)} is a node already; write node.value where an array is wanted")
+    if hasattr(value, "refuse"):  # what stands for an array while tg.compile traces
+        value.refuse()
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError("masked arrays are not covered: the mask would be lost; write np.where(mask, 0., array)")
     array = np.asarray(value)

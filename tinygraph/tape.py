@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from .definition import wrong_count
-from .node import TWINS, WATCHER, Node, Parameter, State, Value, Version, describe, plain_array
+from .node import TRACE, TWINS, WATCHER, Node, Parameter, State, Value, Version, describe, plain_array
 from .op import Op, run_traced
 
 _by_serial = operator.attrgetter("serial")
@@ -204,13 +204,16 @@ def backprop(loss: Node, wrt: Any = None, grad: Any = None, *, traced: bool = Fa
     if wrt is None:
         if traced:
             raise ValueError("backprop(traced=True) returns nodes: say with wrt= which gradients")
-        output = as_value(loss)
-        found = sweep(output, _seed(output, grad, False))
+        output, traced = as_value(loss), TRACE.get() is not None
+        found = sweep(output, _seed(output, grad, traced), traced)
         parameters = {state: leaf for state, leaf in _versions(found).items() if isinstance(state, Parameter)}
         if not parameters:
             raise ValueError(f"{describe(loss)} depends on no Parameter (that still exists); say with wrt= what to "
                              "differentiate by")
         for parameter, version in parameters.items():
+            if traced:
+                parameter.grad = parameter.grad + found[version] if accumulate else found[version]
+                continue
             array, old = _own(found, version), parameter._grad
             parameter._grad = array if old is None or not accumulate else np.asarray(old + array)
         return None
@@ -224,7 +227,7 @@ def backprop(loss: Node, wrt: Any = None, grad: Any = None, *, traced: bool = Fa
     for i, leaf in enumerate(leaves):
         if leaf.dtype.kind not in "fc":
             raise TypeError(f"wrt[{i}], {describe(leaf)}, has no gradient: it is not of floats")
-    grads = tape.backprop(leaves, grad, traced=traced)
+    grads = tape.backprop(leaves, grad, traced=traced or TRACE.get() is not None)
     return grads[0] if isinstance(wrt, Node) else grads
 
 
@@ -312,9 +315,10 @@ def _parts(node: Op, grad: Any, traced: bool, wanted: set[Value] | None, branch:
 def _taken(node: Op, grad: Any, traced: bool, wanted: set[Value] | None) -> tuple[Any, ...]:
     """The contributions of an elementwise op below a selecting one: a NaN made of a gradient of exactly 0 is 0.
 
-    On nodes that is written into the graph even if no NaN is there yet: it may come with the next derivative.
+    On nodes that is written into the graph even if no NaN is there yet: it may come with the next derivative, or with
+    other numbers.
     """
-    token = WATCHER.set(None)  # what was not taken may well be singular: neither a detector nor NumPy need say so
+    token = WATCHER.set(TRACE.get())  # what was not taken may well be singular: no detector and no NumPy need say so
     try:
         with np.errstate(all="ignore"):
             parts = list(_parts(node, grad, traced, wanted, True, True))
@@ -323,7 +327,7 @@ def _taken(node: Op, grad: Any, traced: bool, wanted: set[Value] | None) -> tupl
                     continue
                 if isinstance(part, FunctionType):
                     part = run_traced(node, part) if traced else part()
-                safe = not ((grad._value == 0).any() if traced else _has_nan(part))
+                safe = TRACE.get() is None and not (grad._value == 0).any() if traced else not _has_nan(part)
                 parts[i] = part if safe else np.where(np.isnan(part) & (grad == 0), 0, part)
             return tuple(parts)
     finally:

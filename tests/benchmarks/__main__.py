@@ -11,12 +11,13 @@ import subprocess
 import sys
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 from .report import Bar, Report, page, update
 
 ROOT = Path(__file__).parents[2]
-NAMES = ["small_step", "large_step", "chain", "memory", "import_time", "nan_rule"]
-THREADS = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+NAMES = ["small_step", "large_step", "chain", "memory", "import_time", "nan_rule", "compiled"]
+THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 # What would make OpenBLAS run other kernels than it chooses by itself.
 FORGOTTEN = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 
@@ -26,26 +27,53 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="name", help=f"which to run, of {', '.join(NAMES)} (default: all)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every measured number there")
     parser.add_argument("--update", type=Path, metavar="FILE", help="replace the tables of that Markdown page")
+    group = parser.add_argument_group("options of `compiled`")
+    group.add_argument("--threads", type=numbers, default=[1], metavar="N,...", help="one run for each (default: 1)")
+    group.add_argument("--rows", type=numbers, metavar="N,...", help="the rows of its table (default: all)")
+    group.add_argument("--only", type=words, metavar="NAME,...", help="the contenders, by the names in its headings")
+    group.add_argument("--seconds", type=float, default=20, help="how long a row's contenders take turns (20)")
+    group.add_argument("--warm", action="store_true", help="keep caches of compiled code from run to run")
+    group.add_argument("--plot", type=Path, metavar="FILE", help="draw its table as bars (needs matplotlib)")
     options = parser.parse_args()
     if unknown := set(options.names) - set(NAMES):
         parser.error(f"no benchmark is called {', '.join(sorted(unknown))}: there are {', '.join(NAMES)}")
-    reports = {name: run(name) for name in options.names or NAMES}
-    text = page(list(reports.values()), THREADS)
+    compiled = {key: getattr(options, key) for key in ("rows", "only", "seconds", "warm")}
+    reports = {}
+    for name in options.names or NAMES:
+        if name == "compiled":
+            for threads in options.threads:
+                reports[f"compiled {threads}"] = run(name, threads, {**compiled, "threads": threads})
+        else:
+            reports[name] = run(name)
+    text = page(list(reports.values()), dict.fromkeys(THREADS, "1"))
     print(text)
     if options.update:
         update(options.update, text)
     if options.json:
-        numbers = {name: report.numbers for name, report in reports.items()}
-        options.json.write_text(json.dumps(numbers, indent=1), encoding="utf-8")
+        measured = {name: report.numbers for name, report in reports.items()}
+        options.json.write_text(json.dumps(measured, indent=1), encoding="utf-8")
+    if options.plot:
+        from .plot import draw
+
+        draw(options.plot, [report.numbers for name, report in reports.items() if name.startswith("compiled")])
 
 
-def run(name: str) -> Report:
+def words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",")]
+
+
+def numbers(text: str) -> list[int]:
+    return [int(word) for word in text.split(",")]
+
+
+def run(name: str, threads: int = 1, options: dict[str, Any] | None = None) -> Report:
     """The report of one benchmark, from a process of its own."""
-    environment = {key: value for key, value in os.environ.items() if key not in FORGOTTEN} | THREADS
+    environment = {key: value for key, value in os.environ.items() if key not in FORGOTTEN}
+    environment |= dict.fromkeys(THREADS, str(threads))
     print(f"{name} ...", end=" ", file=sys.stderr, flush=True)
     start = perf_counter()
-    answer = subprocess.run([sys.executable, "-m", "tests.benchmarks.runner", name], env=environment, cwd=ROOT,
-                            check=True, stdout=subprocess.PIPE, text=True)
+    answer = subprocess.run([sys.executable, "-m", "tests.benchmarks.runner", name, json.dumps(options or {})],
+                            env=environment, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
     print(f"{perf_counter() - start:.0f} s", file=sys.stderr)
     fields = json.loads(answer.stdout)
     return Report(**{**fields, "bars": [Bar(**bar) for bar in fields["bars"]]})

@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-PEERS = {"torch": "PyTorch", "autograd": "HIPS autograd", "mygrad": "MyGrad"}
+PEERS = {"torch": "PyTorch", "jax": "JAX", "pytensor": "PyTensor", "autograd": "HIPS autograd", "mygrad": "MyGrad"}
 BEGIN, END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
 
 
@@ -40,9 +40,11 @@ class Report:
     rows: list[list[str]]
     bars: list[Bar] = field(default_factory=list)
     numbers: dict[str, Any] = field(default_factory=dict)
+    more: str = ""  # Markdown below the table
 
     def markdown(self) -> str:
-        return f"### {self.title}\n\n{self.method}\n\n{table(self.headings, self.rows)}\n"
+        parts = [f"### {self.title}", self.method, table(self.headings, self.rows), *([self.more] if self.more else [])]
+        return "\n\n".join(parts) + "\n"
 
 
 def table(headings: list[str], rows: list[list[str]]) -> str:
@@ -70,7 +72,7 @@ def environment(threads: dict[str, str]) -> str:
     versions = [f"{name} {metadata.version(name)}" for name in ("numpy", "scipy", *here)]
     lines = [f"- Python {platform.python_version()}, {', '.join(versions)}; {blas()}",
              f"- {processor()}; {platform.system()} {platform.machine()}",
-             f"- one thread everywhere ({', '.join(f'{name}={value}' for name, value in threads.items())})"]
+             f"- one thread, unless a title says otherwise ({', '.join(f'{name}={value}' for name, value in threads.items())})"]
     if missing := [PEERS[name] for name in PEERS if name not in here]:
         lines.append(f"- not installed, and so left out: {', '.join(missing)}")
     return "\n".join(lines) + "\n"

@@ -35,10 +35,11 @@ from .arithmetic import (
     Subtract,
     Tanh,
 )
-from .linear_algebra import MatMul
-from .neural import AddBias, LogSoftmaxNLL, ReLU
+from .convolution import Conv2D, FoldWindows, MaxPool2D, Windows
+from .linear_algebra import Einsum, MatMul
+from .neural import GELU, AddBias, LayerNorm, LogSoftmaxNLL, ReLU, Softmax
 from .reductions import Max, Mean, Min, Sum
-from .selection import Index, Keep, ScatterAdd, Where
+from .selection import Index, InRange, Keep, ScatterAdd, Where
 from .shaping import (
     BroadcastTo,
     Cast,
@@ -46,6 +47,7 @@ from .shaping import (
     Concatenate,
     ExpandDims,
     Identity,
+    Pad,
     Reshape,
     Squeeze,
     StopGradient,
@@ -54,6 +56,7 @@ from .shaping import (
 )
 
 __all__ = [
+    "GELU",
     "Absolute",
     "Add",
     "AddBias",
@@ -64,19 +67,24 @@ __all__ = [
     "Cast",
     "CastToInteger",
     "Concatenate",
+    "Conv2D",
     "Cos",
     "Divide",
+    "Einsum",
     "Equal",
     "Exp",
     "ExpandDims",
     "Expm1",
+    "FoldWindows",
     "Greater",
     "GreaterEqual",
     "Identity",
+    "InRange",
     "Index",
     "Invert",
     "IsNan",
     "Keep",
+    "LayerNorm",
     "Less",
     "LessEqual",
     "Log",
@@ -87,6 +95,7 @@ __all__ = [
     "LogicalOr",
     "MatMul",
     "Max",
+    "MaxPool2D",
     "Maximum",
     "Mean",
     "Min",
@@ -94,12 +103,14 @@ __all__ = [
     "Multiply",
     "Negative",
     "NotEqual",
+    "Pad",
     "Power",
     "ReLU",
     "Reshape",
     "ScatterAdd",
     "Sign",
     "Sin",
+    "Softmax",
     "Sqrt",
     "Square",
     "Squeeze",
@@ -110,4 +121,5 @@ __all__ = [
     "Tanh",
     "Transpose",
     "Where",
+    "Windows",
 ]

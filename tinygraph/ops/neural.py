@@ -1,14 +1,15 @@
-"""The ops of the documents' network that are more than one NumPy function: fused, each with a rule derived by hand."""
+"""The ops of neural networks that are more than one NumPy function: fused, each with a rule derived by hand."""
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from ..op import Op
-from .selection import Keep
+from .selection import InRange, Keep
 from .shaping import StopGradient
 
 
@@ -49,6 +50,77 @@ class ReLU(Op):
         return Keep.apply(grad, y > 0)
 
 
+class GELU(Op):
+    """y = x h,   h = ½ (1 + tanh u),   u = √(2/π) (x + 0.044715 x³);   dx = dy (h + 2 x h (1 - h) u')
+
+    This is the tanh form of Hendrycks & Gimpel (2016), eq. 2, which differs from x Φ(x) by up to 5e-4.
+    """
+
+    def forward(self, x: Any) -> Any:
+        z = _bounded(x, -10, 10)
+        h = 0.5 + 0.5 * np.tanh(z * (_GELU + 0.044715 * _GELU * z * z))
+        return _bounded(x, -10) * h, h  # 0 at -inf, and not NaN
+
+    def backward(self, grad: Any, y: Any, x: Any, h: Any) -> Any:
+        z = _bounded(x, -10, 10)
+        slope = _GELU + 3 * 0.044715 * _GELU * z * z
+        return grad * (h + 2 * z * h * (1 - h) * slope)
+
+
+_GELU = math.sqrt(2 / math.pi)
+
+
+def _bounded(x: Any, low: float, high: float = np.inf) -> Any:
+    """x, cut off where a function has come to its limit to the last digit, and a power of x would overflow."""
+    if x.__class__ is np.ndarray:
+        return np.clip(x, low, high)
+    x = np.maximum(x, low)
+    return x if high == np.inf else np.minimum(x, high)
+
+
+class Softmax(Op):
+    """y = exp x / Σ exp x along an axis;   dx = y (dy - Σ dy y)
+
+    The largest entry is subtracted first, so no exponential overflows. Entries of -inf, a mask, get 0 and send back 0.
+    """
+
+    def forward(self, x: Any, *, axis: int = -1) -> Any:
+        E = np.exp(x - StopGradient.apply(np.maximum.reduce(x, axis=axis, keepdims=True)))
+        return E / np.add.reduce(E, axis=axis, keepdims=True)
+
+    def backward(self, grad: Any, y: Any, x: Any, *, axis: int = -1) -> Any:
+        return y * (grad - np.add.reduce(grad * y, axis=axis, keepdims=True))
+
+
+class LayerNorm(Op):
+    """y = x̂ gain + bias,   x̂ = r (x - mean x),   r = 1 / √(mean (x - mean x)² + eps)
+
+    dx = r (ĝ - mean ĝ - x̂ mean (ĝ x̂)) with ĝ = dy gain;   dgain = Σ dy x̂ and dbias = Σ dy over the samples
+
+    x (..., m), gain (m,) and bias (m,): the means go over the last axis, the sums over all others.
+    """
+
+    def forward(self, x: Any, gain: Any, bias: Any, *, eps: float = 1e-5) -> Any:
+        if not x.ndim or not gain.shape == bias.shape == x.shape[-1:]:
+            raise ValueError(f"a gain of shape {gain.shape} and a bias of shape {bias.shape} do not fit values of "
+                             f"shape {x.shape}: give (m,) and (m,) for values (..., m)")
+        centred = x - np.mean(x, axis=-1, keepdims=True)
+        r = 1 / np.sqrt(np.mean(centred * centred, axis=-1, keepdims=True) + eps)
+        normal = centred * r
+        return normal * gain + bias, normal, r
+
+    def backward(self, grad: Any, y: Any, x: Any, gain: Any, bias: Any, normal: Any, r: Any, *,
+                 eps: float = 1e-5) -> Any:
+        samples = tuple(range(x.ndim - 1))
+
+        def dx() -> Any:
+            g = grad * gain
+            along = np.mean(g * normal, axis=-1, keepdims=True)
+            return r * (g - np.mean(g, axis=-1, keepdims=True) - normal * along)
+
+        return dx, lambda: np.add.reduce(grad * normal, axis=samples), lambda: np.add.reduce(grad, axis=samples)
+
+
 class LogSoftmaxNLL(Op):
     """L = mean of -z_k + log Σ exp z_j over the n samples, k the label;   dZ = (softmax(Z) - T) / n
 
@@ -58,27 +130,44 @@ class LogSoftmaxNLL(Op):
     """
 
     def forward(self, Z: Any, t: Any, *, axis: int = -1) -> Any:
-        if not Z.ndim:
-            raise ValueError("logits need an axis of classes")
-        t = np.asarray(t) if isinstance(t, int) else t
-        along = axis % Z.ndim
-        before, classes, after = Z.shape[:along], Z.shape[along], Z.shape[along + 1:]
-        if t.dtype.kind not in "iu":
-            raise TypeError(f"labels must be integers, got {t.dtype}")
-        if t.shape != before + after or not t.size:
-            raise ValueError(f"labels of shape {t.shape} do not fit logits of shape {Z.shape}, classes on axis {axis}")
-        T = t.reshape(*before, 1, *after) == np.arange(classes).reshape(-1, *[1] * len(after))
-        Z = Z - StopGradient.apply(np.maximum.reduce(Z, axis=axis, keepdims=True))
+        if Z.__class__ is not np.ndarray:
+            return self.expand(Z, t, axis=axis)
+        T = _one_hot(Z, t, axis)
+        Z = Z - np.maximum.reduce(Z, axis=axis, keepdims=True)
         z = Z[T]  # of each sample the logit of its label, in some order
-        if z.size != t.size:
-            raise ValueError(f"labels must lie in [0, {classes}), got {t.min().item()} to {t.max().item()}")
+        n = Z.size // Z.shape[axis]
+        if z.size != n:
+            InRange.apply(t, n=Z.shape[axis])
         E = np.exp(Z)
         S = np.add.reduce(E, axis=axis, keepdims=True)
-        share = _filled(t.size, 1 / t.size, S.dtype)  # of each sample in the mean
+        share = _filled(n, 1 / n, S.dtype)  # of each sample in the mean
         return np.log(S).ravel().dot(share) - z.dot(share), T, E, S
+
+    def expand(self, Z: Any, t: Any, *, axis: int = -1) -> Any:
+        T = _one_hot(Z, t, axis, checked=True)
+        Z = Z - StopGradient.apply(np.maximum.reduce(Z, axis=axis, keepdims=True))
+        z = np.add.reduce(Keep.apply(Z, T), axis=axis, keepdims=True)
+        E = np.exp(Z)
+        S = np.add.reduce(E, axis=axis, keepdims=True)
+        return np.add.reduce((np.log(S) - z) * (1 / S.size), axis=None), T, E, S
 
     def backward(self, dL: Any, L: Any, Z: Any, t: Any, T: Any, E: Any, S: Any, *, axis: int = -1) -> Any:
         return (E / S - T) * (dL * (1 / S.size)), None
+
+
+def _one_hot(Z: Any, t: Any, axis: int, checked: bool = False) -> Any:
+    """The mask that holds at the label of each sample. checked: a label that no class has is an error."""
+    if not Z.ndim:
+        raise ValueError("logits need an axis of classes")
+    t = np.asarray(t) if isinstance(t, int) else t
+    along = axis % Z.ndim
+    before, classes, after = Z.shape[:along], Z.shape[along], Z.shape[along + 1:]
+    if t.dtype.kind not in "iu":
+        raise TypeError(f"labels must be integers, got {t.dtype}")
+    if t.shape != before + after or not t.size:
+        raise ValueError(f"labels of shape {t.shape} do not fit logits of shape {Z.shape}, classes on axis {axis}")
+    t = InRange.apply(t, n=classes) if checked else t
+    return t.reshape(*before, 1, *after) == np.arange(classes).reshape(-1, *[1] * len(after))
 
 
 def _filled(n: int, value: float, dtype: Any) -> np.ndarray:

@@ -84,6 +84,17 @@ class ScatterAdd(Primitive):
         return Index.apply(grad, *arrays, index=index), *[None] * len(arrays)
 
 
+class InRange(Primitive):
+    """y = x, integers from 0 to n - 1;   ValueError if one of them is not"""
+    differentiable = False
+
+    def forward(self, x: Any, *, n: int) -> Any:
+        x = np.asarray(x)
+        if x.size and not 0 <= x.min() <= x.max() < n:
+            raise ValueError(f"labels must lie in [0, {n}), got {x.min()} to {x.max()}")
+        return x
+
+
 class _Array:
     def __repr__(self) -> str:
         return "array"

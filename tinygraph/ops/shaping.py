@@ -133,6 +133,40 @@ class BroadcastTo(Primitive, twin=np.broadcast_to):
         return grad
 
 
+class Pad(Primitive):
+    """y = x with zeros around it;   dx = dy without them
+
+    `width` is a pair (before, after) for each axis.
+    """
+
+    def forward(self, x: Any, *, width: tuple[tuple[int, int], ...]) -> Any:
+        if len(width) != x.ndim or min((n for pair in width for n in pair), default=0) < 0:
+            raise ValueError(f"width={width} must have two counts for each of {x.ndim} axes")
+        y = np.zeros([before + n + after for n, (before, after) in zip(x.shape, width, strict=True)], x.dtype)
+        y[_within(x.shape, width)] = x
+        return y
+
+    def backward(self, grad: Any, y: Any, x: Any, *, width: tuple[tuple[int, int], ...]) -> Any:
+        return grad[_within(x.shape, width)]
+
+
+def _within(shape: tuple[int, ...], width: tuple[tuple[int, int], ...]) -> tuple[slice, ...]:
+    return tuple(slice(before, before + n) for n, (before, _) in zip(shape, width, strict=True))
+
+
+def _pad(array: Any, pad_width: Any, mode: Any = "constant", *, constant_values: Any = 0, **options: Any) -> Node:
+    if mode != "constant" or options or isinstance(pad_width, dict) or np.any(constant_values):
+        raise NotImplementedError("np.pad on nodes pads with zeros alone, by an integer or pairs of them: write "
+                                  "np.concatenate for anything else")
+    width = np.broadcast_to(pad_width, (array.ndim, 2))
+    if width.dtype.kind not in "iu":
+        raise TypeError(f"np.pad takes integers to pad by, got {width.dtype}")
+    return Pad(array, width=tuple(map(tuple, width.tolist())))
+
+
+TWINS[np.pad] = _pad
+
+
 class Concatenate(Primitive):
     """y = the arrays one after another along an axis;   each gets its piece of dy"""
 

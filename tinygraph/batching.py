@@ -1,0 +1,255 @@
+"""Batching: a graph once more, for many values of one of its nodes at a time.
+
+`batched` takes nodes that were computed from a variable and computes them from a node with one more axis in front, the
+batch. Each op on the way has a rule in `RULES` that says how such an axis goes through: which op, on nodes that have
+it, does for each entry of the batch what the op did for one. A fused op is expanded, and an op without a rule, a user's
+own primitive, is applied to one entry after the other. What comes out is a graph like any other. This module knows the
+ops and nothing of derivatives.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .node import Node, Value, describe
+from .op import Elementwise, Op, run_traced
+from .ops.convolution import FoldWindows, MaxPool2D, Windows
+from .ops.linear_algebra import MatMul
+from .ops.neural import GELU, ReLU, Softmax
+from .ops.reductions import Max, Mean, Min, Sum
+from .ops.selection import ARRAY, Index, InRange, ScatterAdd
+from .ops.shaping import (
+    BroadcastTo,
+    Cast,
+    CastToInteger,
+    Concatenate,
+    ExpandDims,
+    Identity,
+    Pad,
+    Reshape,
+    Squeeze,
+    StopGradient,
+    SwapAxes,
+    Transpose,
+)
+from .tape import Tape, as_value
+
+
+def batched(outputs: Sequence[Node], variable: Value, replacement: Node) -> list[Value]:
+    """The nodes `outputs`, computed from `replacement`, a node (n, *variable.shape), in the place of `variable`.
+
+    Each gets the shape (n, *output.shape): entry i is what the output would be with replacement[i] as the variable.
+    An output that does not depend on the variable is returned as it is, without the axis. n must be at least 1.
+
+    >>> import numpy as np, tinygraph as tg
+    >>> x = tg.constant(np.array([1.0, 2.0]))
+    >>> (y,) = batched([np.sum(x * x)], x, tg.constant(np.array([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]])))
+    >>> y.value
+    array([ 1., 13., 41.])
+    """
+    if not len(replacement) or replacement.shape[1:] != variable.shape:
+        raise ValueError(f"{describe(replacement)} is no batch of values of {describe(variable)}")
+    found = {variable: as_value(replacement)}
+    _follow(Tape(*outputs, until=[variable]), found)
+    return [found.get(node, node) for node in map(as_value, outputs)]
+
+
+def _follow(tape: Tape, found: dict[Value, Value]) -> None:
+    """Enter the nodes of the tape that depend on those in `found` into it, each with its counterpart."""
+    for node in tape:
+        inputs = [found[x] if isinstance(x, Value) and x in found else x for x in node.inputs]
+        if node in found or all(x is y for x, y in zip(inputs, node.inputs, strict=True)):
+            continue
+        assert isinstance(node, Op)
+        rule = RULES.get(type(node), _elementwise if isinstance(node, Elementwise) else None)
+        if rule is None and node.traceable:
+            try:
+                result = run_traced(node, node.expand, *node.inputs, **_options(node))
+            except (TypeError, NotImplementedError, AttributeError):  # its forward is not for nodes
+                pass
+            else:
+                result = result[0] if node.n_kept else result
+                if isinstance(result, Value):
+                    _follow(Tape(result, until=[x for x in node.inputs if isinstance(x, Value)]), found)
+                    if result in found:
+                        found[node] = found[result]
+                continue
+        found[node] = (rule or _one_by_one)(node, *inputs)
+
+
+# ------------------------------------------------------------------------------------------------------------ the rules
+# A rule gets an op and what its inputs become: with the axis of the batch, or, if they do not depend on the variable,
+# the very same objects.
+
+Rule = Callable[..., Any]
+
+
+def _same(op: Op, *inputs: Any) -> Any:
+    """Ops that do not mind more axes in front."""
+    return type(op)(*inputs, **_options(op))
+
+
+def _elementwise(op: Op, *inputs: Any) -> Any:
+    return type(op)(*[x if x is y else _lifted(x, op.ndim) for x, y in zip(inputs, op.inputs, strict=True)],
+                    **_options(op))
+
+
+def _reshape(op: Op, x: Node) -> Any:
+    return _shaped(x, (len(x), *op.shape))
+
+
+def _along_axes(op: Op, x: Node) -> Any:
+    """Reductions, and what else has an `axis`."""
+    axis = _options(op).get("axis", op.signature[1]["axis"])
+    axis = tuple(range(1, x.ndim)) if axis is None or x.ndim == 1 else _shifted(axis)
+    return type(op)(x, **{**_options(op), "axis": axis})
+
+
+def _transpose(op: Op, x: Node) -> Any:
+    axes = _options(op).get("axes")
+    return Transpose(x, axes=(0, *[i % op.ndim + 1 for i in (range(op.ndim)[::-1] if axes is None else axes)]))
+
+
+def _swap_axes(op: Op, x: Node) -> Any:
+    return SwapAxes(x, axis1=_shifted(op.options["axis1"]), axis2=_shifted(op.options["axis2"]))
+
+
+def _broadcast_to(op: Op, x: Node) -> Any:
+    return BroadcastTo(_lifted(x, op.ndim), shape=(len(x), *op.shape))
+
+
+def _concatenate(op: Op, *arrays: Any) -> Any:
+    n = _count(op, arrays)
+    return Concatenate(*[_repeated(n, x, y) for x, y in zip(arrays, op.inputs, strict=True)],
+                       axis=op.options["axis"] % op.ndim + 1)
+
+
+def _pad(op: Op, x: Node) -> Any:
+    return Pad(x, width=((0, 0), *op.options["width"]))
+
+
+def _matmul(op: Op, A: Any, B: Any) -> Any:
+    """Where one factor alone is batched, the batch joins its rows or columns, and it stays one product of matrices."""
+    a, b = op.inputs
+    in_a, in_b = A is not a, B is not b
+    if not in_b and b.ndim <= 2:
+        return _shaped(_rows(A) @ B, (len(A), *op.shape))
+    if not in_a and b.ndim == 1:
+        return _shaped(B @ _rows(A).T, (len(B), *op.shape))
+    if not in_a and a.ndim == 2:  # C = A B is Cᵀ = Bᵀ Aᵀ
+        B = SwapAxes(B, axis1=-1, axis2=-2)
+        return SwapAxes(_shaped(_rows(B) @ A.T, (*B.shape[:-1], len(a))), axis1=-1, axis2=-2)
+    A = A[..., None, :] if a.ndim == 1 else A
+    B = B[..., None] if b.ndim == 1 else B
+    ndim = max(a.ndim, b.ndim, 2)
+    C = (_lifted(A, ndim) if in_a else A) @ (_lifted(B, ndim) if in_b else B)
+    return _shaped(C, (len(C), *op.shape))
+
+
+def _index(op: Op, x: Any, *arrays: Any) -> Any:
+    n = _count(op, (x, *arrays))
+    if _by_batched_masks(op, arrays):
+        return _one_by_one(op, x, *arrays)
+    index, arrays, order = _indexed(op, arrays, n, op.ndim)
+    return _reordered(Index(_repeated(n, x, op.inputs[0]), *arrays, index=index), order)
+
+
+def _scatter_add(op: Op, x: Any, *arrays: Any) -> Any:
+    n, own = _count(op, (x, *arrays)), op.inputs[0]
+    if _by_batched_masks(op, arrays):
+        return _one_by_one(op, x, *arrays)
+    index, arrays, order = _indexed(op, arrays, n, np.ndim(own))
+    x = _reordered(_repeated(n, x, own), sorted(range(len(order)), key=order.__getitem__))
+    return ScatterAdd(x, *arrays, shape=(n, *op.shape), index=index)
+
+
+def _one_by_one(op: Op, *inputs: Any) -> Any:
+    """Each entry of the batch by itself: right for every op, and slow."""
+    return np.stack([type(op)(*[x if x is y else x[i] for x, y in zip(inputs, op.inputs, strict=True)], **_options(op))
+                     for i in range(_count(op, inputs))])
+
+
+RULES: dict[type[Op], Rule] = {
+    **dict.fromkeys([Cast, CastToInteger, FoldWindows, GELU, InRange, MaxPool2D, ReLU, StopGradient, Windows], _same),
+    **dict.fromkeys([ExpandDims, Reshape, Squeeze], _reshape),
+    **dict.fromkeys([Max, Mean, Min, Softmax, Sum], _along_axes),
+    BroadcastTo: _broadcast_to,
+    Concatenate: _concatenate,
+    Identity: lambda op, x: x,
+    Index: _index,
+    MatMul: _matmul,
+    Pad: _pad,
+    ScatterAdd: _scatter_add,
+    SwapAxes: _swap_axes,
+    Transpose: _transpose,
+}
+
+
+# -------------------------------------------------------------------------------------------------- steps of the rules
+
+def _options(op: Op) -> dict[str, Any]:
+    return getattr(op, "options", {})
+
+
+def _count(op: Op, inputs: Sequence[Any]) -> int:
+    """The length of the batch."""
+    return next(len(x) for x, y in zip(inputs, op.inputs, strict=True) if x is not y)
+
+
+def _shaped(x: Any, shape: tuple[int, ...]) -> Any:
+    return x if x.shape == shape else Reshape(x, shape=shape)
+
+
+def _reordered(x: Any, axes: Sequence[int]) -> Any:
+    return x if list(axes) == [*range(x.ndim)] else Transpose(x, axes=axes)
+
+
+def _lifted(x: Node, ndim: int) -> Any:
+    """A batch of arrays of fewer axes as one of arrays of `ndim` axes, which broadcast like them."""
+    return x if x.ndim > ndim else Reshape(x, shape=(len(x), *[1] * (ndim + 1 - x.ndim), *x.shape[1:]))
+
+
+def _repeated(n: int, x: Any, own: Any) -> Any:
+    """What an input becomes, as a batch even where it is none: there the same is in each place."""
+    return BroadcastTo(x, shape=(n, *np.shape(x))) if x is own else x
+
+
+def _shifted(axis: Any) -> Any:
+    """An axis, or several, after one more has come in front."""
+    return tuple(map(_shifted, axis)) if isinstance(axis, tuple) else axis + (axis >= 0)
+
+
+def _rows(x: Any) -> Any:
+    """All axes but the last as one."""
+    return _shaped(x, (math.prod(x.shape[:-1]), x.shape[-1])) if x.ndim > 2 else x
+
+
+def _by_batched_masks(op: Op, arrays: Sequence[Any]) -> bool:
+    """Whether a mask is another one for each entry of the batch, and so takes out entries in other places."""
+    return any(x is not y and x.dtype == bool for x, y in zip(arrays, op.inputs[1:], strict=True))
+
+
+def _indexed(op: Op, arrays: Sequence[Any], n: int, ndim: int) -> tuple[Any, Sequence[Any], list[int]]:
+    """The index of an op, and its arrays, for a batch of n; and where the axes of the batch of x[index], which has
+    `ndim` axes, are in what NumPy makes of that: it puts the axes of the arrays first if other parts are between them.
+    """
+    index, own, axes = op.options["index"], op.inputs[1:], [*range(ndim + 1)]
+    places = [p for p, part in enumerate(index) if not (part is None or part is Ellipsis or isinstance(part, slice))]
+    widths = [1 if x.dtype == bool else x.ndim for x in own]
+    widths += [1 for p in places if isinstance(index[p], bool | np.bool)]
+    if not widths:  # nothing but slices and integers
+        return (slice(None), *index), arrays, axes
+    width, apart = max(widths), places[-1] - places[0] >= len(places)
+    if all(x is y for x, y in zip(arrays, own, strict=True)):
+        return (slice(None), *index), arrays, [width, *axes[:width], *axes[width + 1:]] if apart else axes
+    arrays = [np.arange(n).reshape(n, *[1] * width),
+              *[x if x is y else _lifted(x, width) for x, y in zip(arrays, own, strict=True)]]
+    before = 0 if apart else places[0]  # how many axes are before those of the arrays, where they belong
+    if Ellipsis in index[:before]:
+        before = ndim - width - (len(index) - 1 - places[-1])
+    return (ARRAY, *index), arrays, [0, *axes[1 + width:1 + width + before], *axes[1:1 + width],
+                                     *axes[1 + width + before:]]

@@ -1,0 +1,383 @@
+"""`tg.compile`: the decorator, what is cached for which arguments, and how a call reads and updates states."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import keyword
+import operator
+import os
+import re
+import sys
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from types import NoneType
+from typing import Any
+
+import numpy as np
+
+from ..node import Node, Parameter, State, Value, Version, describe, next_serial, plain_array
+from ..tape import as_value
+from .outline import Outline
+from .passes import optimized
+from .program import Program, frozen
+from .trace import Trace
+
+TARGETS = ("auto", "numpy", "native")
+
+
+def compile(f: Callable[..., Any] | None = None, *, target: str = "auto", static: str | Sequence[str] = (),
+            threads: int = 1, verify: bool = False, cache_size: int = 16) -> Any:
+    """`f`, traced once for each signature of its arguments and run as a program: arrays in, arrays out.
+
+    f: a function of arrays and numbers (nested lists, tuples and dicts of them, too) and of the parameters and states
+        it uses. It may call `loss.backprop()` and assign to `.value`; the program updates the states last, in place.
+    target: "numpy" (straight-line NumPy source), "native" (one call of C, needs a C compiler), or "auto": native if
+        that can be built here, numpy otherwise.
+    static: names of arguments that are part of the signature, and so plain Python values while tracing. bool, str and
+        None always are; other Python numbers are inputs that do not force a dtype on arrays.
+    threads: how many the native target may use.
+    verify: run f eagerly beside each call and compare (slow): AssertionError if they differ.
+    cache_size: how many signatures are kept; the one used least recently is dropped.
+
+    The result has `.source`, `.program`, `.explain()` and `.export(path)`, of the call made last.
+
+    >>> import numpy as np, tinygraph as tg
+    >>> square = tg.compile(lambda x: x * x, target="numpy")
+    >>> square(np.array([1.0, 2.0]))
+    array([1., 4.])
+    """
+    if f is None:
+        return functools.partial(compile, target=target, static=static, threads=threads, verify=verify,
+                                 cache_size=cache_size)
+    return Compiled(f, target, [static] if isinstance(static, str) else list(static), threads, verify, cache_size)
+
+
+class Compiled:
+    """What `tg.compile` returns: call it like the function. See `compile`."""
+
+    def __init__(self, f: Callable[..., Any], target: str, static: Sequence[str], threads: int, verify: bool,
+                 cache_size: int) -> None:
+        if target not in TARGETS:
+            raise ValueError(f"target={target!r}: choose one of {', '.join(map(repr, TARGETS))}")
+        if not callable(f):
+            raise TypeError(f"tg.compile takes a function, got {type(f).__name__}")
+        if threads < 1 or cache_size < 1:
+            raise ValueError(f"threads={threads} and cache_size={cache_size} must be at least 1")
+        functools.update_wrapper(self, f)
+        self.__name__: str = getattr(f, "__name__", type(f).__name__)
+        self.f, self.target, self.threads, self.verify, self.cache_size = f, target, threads, verify, cache_size
+        self.static = frozenset(static)
+        self.entries: OrderedDict[Any, Entry] = OrderedDict()
+        self.last: Entry | None = None
+        self.quick: Callable[..., Any] = lambda: NotImplemented  # the short way of the entry called last
+        self.arity = -1
+        self.names = _parameter_names(f)
+        if unknown := self.static - set(self.names):
+            raise ValueError(f"static={sorted(unknown)}: the function has no argument of that name")
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        if len(args) == self.arity and not options:
+            result = self.quick(*args)
+            if result is not NotImplemented:
+                return result
+        return self.entry(args, options)(args, options)
+
+    def entry(self, args: Any, options: Any) -> Any:
+        """What is kept for arguments like these: found, or made by tracing and building."""
+        leaves: list[Any] = []
+        key = self._key(args, options, leaves)
+        if any(isinstance(x, Node) for x in leaves):
+            return self.f  # part of somebody else's graph
+        entry = self.entries.get(key)
+        if entry is None:
+            entry = Entry(self, args, options)
+            self.entries[key] = entry
+            if len(self.entries) > self.cache_size:
+                self.entries.popitem(last=False)
+        self.entries.move_to_end(key)
+        self.last, self.quick, self.arity = entry, entry.quick or self.quick, entry.arity
+        return entry
+
+    def trace(self, *args: Any, **options: Any) -> Program:
+        """The program for these arguments as it was traced, before any pass; nothing is run or built."""
+        return traced(self, args, options)[0]
+
+    @property
+    def program(self) -> Program:
+        """The program of the last call, after all passes."""
+        return self._last().program
+
+    @property
+    def source(self) -> str:
+        """The source that ran in the last call: Python or C."""
+        return self._last().executable.source
+
+    def explain(self) -> str:
+        """What each pass did to the program of the last call, and which arrays became constants of it: a table."""
+        return self._last().explain()
+
+    def export(self, path: str | os.PathLike[str]) -> None:
+        """Write the source of the last call as a file of its own: a Python module that needs NumPy alone, or C."""
+        self._last().executable.export(path)
+
+    def _last(self) -> Entry:
+        if self.last is None:
+            raise RuntimeError(f"{self.__name__} has not been called yet: there is a program for each signature, made "
+                               "at the first call with it")
+        return self.last
+
+    def _key(self, args: Any, options: Any, leaves: list[Any]) -> Any:
+        named = [name in self.static for name in self.names[:len(args)]] if self.static else []
+        named += [False] * (len(args) - len(named))
+        spec = [_signature(x, leaves, fixed) for x, fixed in zip(args, named, strict=True)]
+        spec += [(name, _signature(x, leaves, name in self.static)) for name, x in sorted(options.items())]
+        return tuple(spec)
+
+
+class Entry:
+    """One signature of one function: its program, what was built from it, and the states it reads and updates."""
+
+    def __init__(self, owner: Compiled, args: Any, options: Any) -> None:
+        self.owner = owner
+        self.traced, self.states, self.updated, self.grads, self.rebuild = traced(owner, args, options)
+        self.direct = self.rebuild is first_of  # the function returned one node
+        self.program, self.report = optimized(self.traced)
+        self.executable = built(self.program, owner.target, owner.threads)
+        quick = self.executable.quick(self)
+        flat = not options and not any(isinstance(x, list | tuple | dict | str | bool | State | NoneType) for x in args)
+        self.quick = quick if flat and not owner.verify else None
+        self.arity = len(args) if self.quick is not None else -1
+
+    def __call__(self, args: Any, options: Any) -> Any:
+        if self.owner.verify:
+            return self.verified(args, options)
+        leaves: list[Any] = []
+        self.owner._key(args, options, leaves)
+        return self.run(leaves)
+
+    def run(self, inputs: Sequence[Any]) -> Any:
+        arrays = [np.asarray(x) if not var.weak else x for x, var in zip(inputs, self.program.inputs, strict=True)]
+        for state in self.updated:
+            make_exclusive(state)
+        outputs = self.executable.run(arrays, [state._version._value for state in self.states])
+        return self.finished(outputs)
+
+    def finished(self, outputs: list[Any]) -> Any:
+        """Set the gradients, and put the results into the structure that the function returned."""
+        for parameter, i in self.grads:
+            parameter._grad = None if i is None else outputs[i]
+        return self.rebuild(outputs)
+
+    def verified(self, args: Any, options: Any) -> Any:
+        """Run eagerly and compiled, from the same states, and compare all that either did."""
+        before = {state: state._version for state in self.states}
+        result = self.owner.f(*args, **options)
+        eager = [_values(result), *[state._version._value for state in self.states],
+                 *[parameter._grad for parameter, _ in self.grads if parameter not in self.updated]]
+        for state, version in before.items():
+            state._version = version
+        leaves: list[Any] = []
+        self.owner._key(args, options, leaves)
+        compiled_result = self.run(leaves)
+        compiled = [_values(compiled_result), *[state._version._value for state in self.states],
+                    *[parameter._grad for parameter, _ in self.grads if parameter not in self.updated]]
+        names = ["the result", *[describe(state) for state in self.states],
+                 *[f"the gradient of {describe(p)}" for p, _ in self.grads if p not in self.updated]]
+        for name, a, b in zip(names, eager, compiled, strict=True):
+            _compare(f"{self.owner.__name__}: {name}", a, b)
+        return compiled_result
+
+    def explain(self) -> str:
+        constants = self.program.constants.values()
+        return (f"{self.report}\n{len(constants)} constants, {sum(array.nbytes for array in constants)} bytes; "
+                f"target {self.executable.name}")
+
+
+def traced(owner: Compiled, args: Any, options: Any) -> Any:
+    """The program of a call; its states; those it updates; (parameter, number of the output or None) for each gradient
+    it sets; and the function that makes the result of the outputs."""
+    trace = Trace()
+    arguments: list[Value] = []
+    names: list[str] = []
+
+    def enter(x: Any, name: str, fixed: bool) -> Any:
+        if fixed or isinstance(x, State) or x is None or isinstance(x, bool | str):
+            return x
+        if isinstance(x, list | tuple):
+            parts = [enter(part, f"{name}_{i}", False) for i, part in enumerate(x)]
+            return type(x)(*parts) if hasattr(x, "_fields") else type(x)(parts)
+        if isinstance(x, dict):
+            return {key: enter(part, f"{name}_{key}", False) for key, part in x.items()}
+        weak = isinstance(x, int | float | complex) and not isinstance(x, np.generic)
+        array = np.asarray(x) if weak else plain_array(x)
+        node = Value.__new__(Value)
+        node._value, node.inputs, node.needs_grad = Outline(array.shape, array.dtype, weak), (), False
+        node.serial = next_serial()
+        arguments.append(node)
+        names.append(re.sub(r"\W", "_", name))
+        return node
+
+    given = [enter(x, name, name in owner.static)
+             for x, name in zip(args, [*owner.names, *[f"x{i}" for i in range(len(args))]], strict=False)]
+    keywords = {name: enter(x, name, name in owner.static) for name, x in sorted(options.items())}
+    with trace.active():
+        result = owner.f(*given, **keywords)
+    outputs: list[Value] = []
+
+    def leave(x: Any) -> Any:
+        """What a call returns in the place of `x`, as a function of the outputs."""
+        if isinstance(x, list | tuple):
+            parts = [leave(part) for part in x]
+            kind = (lambda values: type(x)(*values)) if hasattr(x, "_fields") else type(x)
+            return lambda values: kind([part(values) for part in parts])
+        if isinstance(x, dict):
+            items = {key: leave(part) for key, part in x.items()}
+            return lambda values: {key: part(values) for key, part in items.items()}
+        if isinstance(x, Node):
+            i = len(outputs)
+            outputs.append(as_value(x) if not isinstance(x, State) else trace.read(x))
+            return lambda values: values[i]
+        if isinstance(x, np.ndarray):
+            return lambda values: plain_array(x).copy()
+        return lambda values: x
+
+    rebuild = leave(result)
+    if isinstance(result, Node):
+        rebuild = first_of
+    states = list(trace.states)
+    updated = {state for state in states if trace.latest[state] is not trace.states[state]}
+    grads: list[tuple[Parameter, int | None]] = []
+    for parameter, grad in trace.grads.items():
+        if grad is None or parameter in updated:
+            grads.append((parameter, None))
+        else:
+            grads.append((parameter, len(outputs)))
+            outputs.append(grad)
+    program = trace.program(_identifier(owner.__name__), arguments, names, outputs, states)
+    return program, states, updated, grads, rebuild
+
+
+first_of = operator.itemgetter(0)
+
+
+def built(program: Program, target: str, threads: int) -> Any:
+    """The program, printed by a target and ready to run."""
+    if target != "numpy":
+        from . import native_target
+
+        try:
+            return native_target.build(program, threads)
+        except native_target.Unavailable:
+            if target == "native":
+                raise
+    from . import numpy_target
+
+    return numpy_target.build(program)
+
+
+def make_exclusive(state: State) -> None:
+    """Give a state an array that nobody else holds, so that writing into it changes no graph and no view: a copy,
+    unless that is so already."""
+    version = state._version
+    array = version._value
+    if (sys.getrefcount(version) > _ALONE or sys.getrefcount(array) > _ALONE or array.base is not None
+            or not array.flags.c_contiguous):
+        state._version = version = Version(state, np.array(array, order="C"), isinstance(state, Parameter))
+    version._value.flags.writeable = True
+
+
+class _Same:
+    """A key that is equal to itself alone: states compare entry by entry."""
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.state is self.state
+
+    def __hash__(self) -> int:
+        return id(self.state)
+
+
+class _Holder:
+    __slots__ = ("held",)
+
+
+def _count_alone() -> int:
+    holder = _Holder()
+    holder.held = np.zeros(1)
+    array = holder.held
+    return sys.getrefcount(array)
+
+
+_ALONE = _count_alone()  # the count of an object that one attribute and one local variable hold
+
+
+def _signature(x: Any, leaves: list[Any], fixed: bool) -> Any:
+    """What must be the same for two arguments to share a program. Appends the arrays and numbers in `x` to `leaves`."""
+    if fixed:
+        return "static", type(x), frozen(x)
+    kind = type(x)
+    if kind is np.ndarray:
+        leaves.append(x)
+        return x.shape, x.dtype
+    if x is None or isinstance(x, bool | str):
+        return kind, x
+    if isinstance(x, State):
+        return _Same(x)
+    if isinstance(x, list | tuple):
+        return kind, tuple([_signature(part, leaves, False) for part in x])
+    if isinstance(x, dict):
+        return kind, tuple([(key, _signature(part, leaves, False)) for key, part in x.items()])
+    if isinstance(x, Node):
+        leaves.append(x)
+        return Node
+    if isinstance(x, int | float | complex) and not isinstance(x, np.generic):
+        leaves.append(x)
+        return kind
+    if isinstance(x, np.generic | np.ndarray):
+        leaves.append(x)
+        return x.shape, x.dtype
+    raise TypeError(f"an argument of type {kind.__name__}: give arrays, numbers, parameters and states (nested lists, "
+                    "tuples and dicts of them, too), or name the argument in static=")
+
+
+def _values(result: Any) -> Any:
+    if isinstance(result, list | tuple):
+        return [_values(x) for x in result]
+    if isinstance(result, dict):
+        return [_values(x) for x in result.values()]
+    return result.value if isinstance(result, Node) else result
+
+
+# How far eager and compiled may be apart, relative to the largest entry.
+TOLERANCE = {np.dtype(np.float64): 1e-10, np.dtype(np.float32): 1e-4, np.dtype(np.float16): 2e-2}
+
+
+def _compare(name: str, eager: Any, compiled: Any) -> None:
+    if isinstance(eager, list):
+        for a, b in zip(eager, compiled, strict=True):
+            _compare(name, a, b)
+        return
+    a, b = np.asarray(eager), np.asarray(compiled)
+    if a.dtype.kind not in "fc":
+        same = bool(np.all(a == b))
+    else:
+        tolerance = TOLERANCE.get(a.dtype, 1e-10)
+        finite = np.abs(a[np.isfinite(a)])
+        same = a.shape == b.shape and np.allclose(a, b, tolerance, tolerance * finite.max(initial=0), equal_nan=True)
+    if not same:
+        raise AssertionError(f"{name} differs: eager {a!r}, compiled {b!r}")
+
+
+def _parameter_names(f: Callable[..., Any]) -> list[str]:
+    try:
+        parameters = inspect.signature(f).parameters.values()
+    except (TypeError, ValueError):
+        return []
+    return [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+
+
+def _identifier(name: str) -> str:
+    return name if name.isidentifier() and not keyword.iskeyword(name) else "program"

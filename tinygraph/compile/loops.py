@@ -1,0 +1,813 @@
+"""Loops: variables of a program as C loop nests.
+
+What is not stored is written into the loops that read it: a `Reader` follows a variable, at an index that is affine in
+the loop counters, back through views, elementwise ops, slices and their adjoints to what is stored. So a transpose, a
+broadcast or a slice is only another index, a mask is only a condition, and adding slices back into zeros splits a loop
+where the pieces begin and end. A `Target` says how one variable is stored, a `Nest` writes the loops for several
+targets over the same space: elementwise results and reductions side by side.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .. import ops
+from ..op import Elementwise
+from .program import Instruction, Operand, Program, Var
+
+Affine = tuple[int, ...]  # the coefficients of the loop counters, then a constant
+
+UNROLLED = 8  # a reduction over so few entries is written out where it is read
+DEEPEST = 40  # ops written into one another at most
+
+C_TYPES = {np.dtype(name): c for name, c in [
+    ("float64", "double"), ("float32", "float"), ("int64", "int64_t"), ("int32", "int32_t"), ("int16", "int16_t"),
+    ("int8", "int8_t"), ("uint64", "uint64_t"), ("uint32", "uint32_t"), ("uint16", "uint16_t"), ("uint8", "uint8_t"),
+    ("bool", "uint8_t")]}
+
+
+class Unavailable(NotImplementedError):
+    """What cannot be made native here, in one sentence."""
+
+
+class MustStore(Exception):
+    """A variable has no form inside a loop, and must be stored."""
+
+    def __init__(self, var: Var) -> None:
+        self.var = var
+
+
+class Split(Exception):
+    """A condition changes within the range of a loop counter: the loop must be cut there."""
+
+    def __init__(self, counter: int, at: int) -> None:
+        self.counter, self.at = counter, at
+
+
+def constant(n: int, value: int) -> Affine:
+    return (0,) * n + (value,)
+
+
+def unit(n: int, counter: int) -> Affine:
+    return tuple(int(i == counter) for i in range(n + 1))
+
+
+def combine(*terms: tuple[Affine, int]) -> Affine:
+    """The sum of affine forms times numbers."""
+    return tuple(sum(a * k for a, k in zip(column, [k for _, k in terms], strict=True))
+                 for column in zip(*[a for a, _ in terms], strict=True))
+
+
+def shifted(a: Affine, by: int) -> Affine:
+    return (*a[:-1], a[-1] + by)
+
+
+def strides_of(shape: Sequence[int]) -> tuple[int, ...]:
+    """Of a C-contiguous array, in entries."""
+    strides, step = [], 1
+    for n in reversed(shape):
+        strides.append(step)
+        step *= n
+    return tuple(reversed(strides))
+
+
+def flat(index: Sequence[Affine], shape: Sequence[int], n: int) -> Affine:
+    return combine((constant(n, 0), 1), *zip(index, strides_of(shape), strict=True))
+
+
+def aligned(index: Sequence[Affine], shape: Sequence[int], n: int) -> tuple[Affine, ...]:
+    """The index into an operand of that shape, of an op that broadcasts, for an index into its output."""
+    own = index[len(index) - len(shape):] if shape else ()
+    return tuple(constant(n, 0) if length == 1 else a for a, length in zip(own, shape, strict=True))
+
+
+def regrouped(index: Sequence[Affine], shape: Sequence[int], new: Sequence[int], n: int) -> list[Affine] | None:
+    """An index into an array of `shape`, for the same entries seen with shape `new`; None if it is not affine."""
+    result: list[Affine] = []
+    i, j = 0, 0
+    old_axes = [(a, m) for a, m in zip(index, shape, strict=True) if m != 1]
+    new_lengths = [m for m in new if m != 1]
+    while i < len(old_axes) or j < len(new_lengths):
+        if i == len(old_axes) or j == len(new_lengths):
+            return None
+        group, (a, have), want = [old_axes[i]], old_axes[i], new_lengths[j]
+        i += 1
+        while have < want and i < len(old_axes):
+            have *= old_axes[i][1]
+            group.append(old_axes[i])
+            i += 1
+        if have == want:
+            result.append(flat([a for a, _ in group], [m for _, m in group], n))
+            j += 1
+            continue
+        lengths = []
+        while j < len(new_lengths) and math.prod(lengths) < have:
+            lengths.append(new_lengths[j])
+            j += 1
+        if math.prod(lengths) != have or len(group) > 1:
+            return None
+        if any(a[:-1]):  # one axis becomes several: only a multiple of the inner lengths divides evenly
+            return None
+        value = a[-1]
+        result += [constant(n, value // step % m) for m, step in zip(lengths, strides_of(lengths), strict=True)]
+    rest = iter(result)
+    return [constant(n, 0) if m == 1 else next(rest) for m in new]
+
+
+# ---------------------------------------------------------------------------------------------------- expressions in C
+
+@dataclass(frozen=True, slots=True)
+class Temp:
+    """A value inside the loops: its C name and dtype, and the counters it depends on, as bits."""
+
+    name: str
+    dtype: np.dtype[Any]
+    bits: int
+
+
+@dataclass(slots=True)
+class Statement:
+    """`temp = text`, or a load from a variable at an affine address."""
+
+    temp: Temp
+    text: str = ""
+    source: Var | None = None
+    address: Affine = ()
+
+
+def number(value: Any, dtype: np.dtype[Any]) -> str:
+    """A Python number as a C literal of a dtype."""
+    if dtype.kind == "f":
+        x = float(value)
+        if math.isnan(x):
+            return "NAN"
+        if math.isinf(x):
+            return "INFINITY" if x > 0 else "(-INFINITY)"
+        text = repr(x) if dtype.itemsize == 8 else repr(float(np.float32(x))) + "f"
+        return f"({text})" if text[0] == "-" else text
+    if dtype.kind == "b":
+        return str(int(bool(value)))
+    suffix = "LL" if dtype.kind == "i" else "ULL"
+    return f"({int(value)}{suffix})"
+
+
+def _comparison(symbol: str) -> Callable[..., str]:
+    return lambda t, a, b: f"{a} {symbol} {b}"
+
+
+def _call(name: str) -> Callable[..., str]:
+    return lambda t, a: f"{name}{'f' if t == 'float' else ''}({a})"
+
+
+def _sign(t: str, a: str) -> str:
+    return f"({a} != {a}) ? {a} : ({t})(({a} > 0) - ({a} < 0))"
+
+
+def _absolute(t: str, a: str) -> str:
+    return f"__builtin_fabs{'f' * (t == 'float')}({a})" if t in ("double", "float") else f"{a} < 0 ? -{a} : {a}"
+
+
+# What a ufunc does in C, given the C type of the operands and their texts, and about how many additions it costs.
+FORMULAS: dict[Any, tuple[Callable[..., str], float]] = {
+    ops.Add: (lambda t, a, b: f"{a} + {b}", 1), ops.Subtract: (lambda t, a, b: f"{a} - {b}", 1),
+    ops.Multiply: (lambda t, a, b: f"{a} * {b}", 1), ops.Divide: (lambda t, a, b: f"{a} / {b}", 4),
+    ops.Negative: (lambda t, a: f"-{a}", 1), ops.Absolute: (_absolute, 1),
+    ops.Square: (lambda t, a: f"{a} * {a}", 1), ops.Sqrt: (lambda t, a: _call("__builtin_sqrt")(t, a), 5),
+    ops.Exp: (_call("exp"), 12), ops.Expm1: (_call("expm1"), 25), ops.Log: (_call("log"), 12),
+    ops.Log1p: (_call("log1p"), 20), ops.Sin: (_call("sin"), 15), ops.Cos: (_call("cos"), 15),
+    ops.Tanh: (_call("tanh"), 20),
+    ops.Power: (lambda t, a, b: f"pow{'f' * (t == 'float')}({a}, {b})", 40),
+    ops.Maximum: (lambda t, a, b: f"({a} >= {b} || {a} != {a}) ? {a} : {b}", 2),
+    ops.Minimum: (lambda t, a, b: f"({a} <= {b} || {a} != {a}) ? {a} : {b}", 2),
+    ops.Less: (_comparison("<"), 1), ops.LessEqual: (_comparison("<="), 1), ops.Greater: (_comparison(">"), 1),
+    ops.GreaterEqual: (_comparison(">="), 1), ops.Equal: (_comparison("=="), 1), ops.NotEqual: (_comparison("!="), 1),
+    ops.LogicalAnd: (lambda t, a, b: f"({a} != 0) & ({b} != 0)", 1),
+    ops.LogicalOr: (lambda t, a, b: f"({a} != 0) | ({b} != 0)", 1),
+    ops.LogicalNot: (lambda t, a: f"{a} == 0", 1),
+    ops.BitwiseAnd: (lambda t, a, b: f"{a} & {b}", 1), ops.BitwiseOr: (lambda t, a, b: f"{a} | {b}", 1),
+    ops.BitwiseXor: (lambda t, a, b: f"{a} ^ {b}", 1),
+    ops.Invert: (lambda t, a: f"!{a}" if t == "_Bool" else f"~{a}", 1),
+    ops.IsNan: (lambda t, a: f"{a} != {a}", 1), ops.Sign: (_sign, 2),
+}
+REDUCERS = {ops.Sum: "sum", ops.Max: "max", ops.Min: "min"}
+_COMBINED = {"sum": "{0} + {1}", "max": "({0} >= {1} || {0} != {0}) ? {0} : {1}",
+             "min": "({0} <= {1} || {0} != {0}) ? {0} : {1}"}
+
+
+def temp_type(dtype: np.dtype[Any]) -> str:
+    return "_Bool" if dtype.kind == "b" else C_TYPES[dtype]
+
+
+class Graph:
+    """A program and what of it is stored: that is in memory, for loops to read and to write."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.make: dict[Var, Instruction] = {i.output: i for i in program.instructions}
+        self.outside = {*program.inputs, *program.states, *program.constants}
+        self.stored: set[Var] = set(self.outside)
+
+    def is_matrix_product(self, i: Instruction) -> bool:
+        return i.op is ops.MatMul
+
+
+class Reader:
+    """The statements of a loop body: the value of variables at affine indices, each computed once.
+
+    ranges: of each loop counter, the values it takes. `own`: what the loops store themselves, by (variable, index).
+    """
+
+    def __init__(self, graph: Graph, ranges: Sequence[tuple[int, int]]) -> None:
+        self.graph, self.ranges, self.n = graph, ranges, len(ranges)
+        self.statements: list[Statement] = []
+        self.known: dict[Any, Any] = {}
+        self.texts: dict[Any, Temp] = {}
+        self.loads: dict[tuple[Var, Affine], Temp] = {}
+        self.computed: list[tuple[Var, tuple[Affine, ...]]] = []
+        self.depth = 0
+
+    def value(self, x: Operand, index: tuple[Affine, ...]) -> Any:
+        """A `Temp`, or a Python number."""
+        if not isinstance(x, Var):
+            return x
+        key = x, index
+        if key not in self.known:
+            self.known[key] = (self.load(x, flat(index, x.shape, self.n)) if x in self.graph.stored
+                               else self.compute(x, index))
+        return self.known[key]
+
+    def load(self, x: Var, address: Affine) -> Temp:
+        if (x, address) not in self.loads:
+            bits = sum(1 << i for i, k in enumerate(address[:-1]) if k)
+            temp = Temp(f"t{len(self.statements)}", x.dtype, bits)
+            self.statements.append(Statement(temp, source=x, address=address))
+            self.loads[x, address] = temp
+        return self.loads[x, address]
+
+    def write(self, text: str, dtype: np.dtype[Any], *operands: Any) -> Temp:
+        if (text, dtype) not in self.texts:
+            bits = 0
+            for x in operands:
+                bits |= x.bits if isinstance(x, Temp) else 0
+            temp = Temp(f"t{len(self.statements)}", dtype, bits)
+            self.statements.append(Statement(temp, text))
+            self.texts[text, dtype] = temp
+        return self.texts[text, dtype]
+
+    def cast(self, x: Any, dtype: np.dtype[Any]) -> str:
+        """The text of an operand in another dtype."""
+        if not isinstance(x, Temp):
+            return number(x, dtype)
+        if x.dtype == dtype:
+            return x.name
+        return f"({x.name} != 0)" if dtype.kind == "b" else f"(({C_TYPES[dtype]}){x.name})"
+
+    def compute(self, x: Var, index: tuple[Affine, ...]) -> Any:
+        """The value of an instruction's output, from those of its inputs."""
+        if x not in self.graph.make:
+            raise MustStore(x)
+        self.depth += 1
+        if self.depth > DEEPEST:
+            raise MustStore(x)
+        self.computed.append((x, index))
+        i = self.graph.make[x]
+        rule = RULES.get(i.op)
+        if rule is not None:
+            result = rule(self, i, index)
+        elif issubclass(i.op, Elementwise) and i.op in FORMULAS:
+            result = self.elementwise(i, index)
+        else:
+            raise MustStore(x)
+        self.depth -= 1
+        if not isinstance(result, Temp):
+            result = self.write(number(result, x.dtype), x.dtype)
+        if result.dtype != x.dtype:
+            result = self.write(self.cast(result, x.dtype), x.dtype, result)
+        return result
+
+    def operands(self, i: Instruction, index: tuple[Affine, ...]) -> list[Any]:
+        return [self.value(a, aligned(index, a.shape, self.n)) if isinstance(a, Var) else a for a in i.inputs]
+
+    def elementwise(self, i: Instruction, index: tuple[Affine, ...]) -> Temp:
+        operands = self.operands(i, index)
+        dtype, result = loop_dtypes(i)
+        texts = [self.cast(a, dtype) for a in operands]
+        text = FORMULAS[i.op][0](temp_type(dtype), *texts)
+        return self.write(text, result, *operands)
+
+    def inside(self, a: Affine, low: int, high: int) -> bool:
+        """Whether low <= a < high, for all values of the counters; `Split` if that depends on them."""
+        counters = [c for c in range(self.n) if a[c]]
+        first = a[-1] + sum(a[c] * (self.ranges[c][0] if a[c] > 0 else self.ranges[c][1] - 1) for c in counters)
+        last = a[-1] + sum(a[c] * (self.ranges[c][1] - 1 if a[c] > 0 else self.ranges[c][0]) for c in counters)
+        if low <= first and last < high:
+            return True
+        if last < low or first >= high:
+            return False
+        if len(counters) > 1 or abs(a[counters[0]]) != 1:
+            raise MustStore(self.computed[-1][0])
+        (c,) = counters
+        bound = low if first < low else high  # the condition changes between bound - 1 and bound
+        at = bound - a[-1] if a[c] > 0 else a[-1] - bound + 1
+        raise Split(c, at)
+
+
+def loop_dtypes(i: Instruction) -> tuple[np.dtype[Any], np.dtype[Any]]:
+    """In which dtype a ufunc computes, and that of what it returns."""
+    kinds: list[Any] = [x.dtype if isinstance(x, Var) and not x.weak
+                        else type(x.dtype.type(0).item()) if isinstance(x, Var) else type(x) for x in i.inputs]
+    if all(isinstance(kind, type) for kind in kinds):
+        kinds = [np.dtype(kind) for kind in kinds]
+    kinds = [_BOOL if kind is bool else kind for kind in kinds]
+    ufunc: Any = i.op.forward
+    found = ufunc.resolve_dtypes((*kinds, None))
+    if len(set(found[:-1])) > 1:
+        raise Unavailable(f"{i.op.__name__} of {', '.join(map(str, kinds))} has no native form")
+    return found[0], found[-1]
+
+
+# ---------------------------------------------------------------------------------------- what is only another index
+
+def _transpose(r: Reader, i: Instruction, index: tuple[Affine, ...]) -> Any:
+    own = [index[0]] * len(index) if index else []
+    for place, axis in enumerate(i.options["axes"]):
+        own[axis] = index[place]
+    return r.value(i.inputs[0], tuple(own))
+
+
+def _reshape(r: Reader, i: Instruction, index: tuple[Affine, ...]) -> Any:
+    x = i.inputs[0]
+    if x in r.graph.stored:
+        return r.load(x, flat(index, i.output.shape, r.n))
+    if x.size == 0:
+        raise MustStore(x)
+    own = regrouped(index, i.output.shape, x.shape, r.n)
+    if own is None:
+        raise MustStore(x)
+    return r.value(x, tuple(own))
+
+
+def _broadcast(r: Reader, i: Instruction, index: tuple[Affine, ...]) -> Any:
+    x = i.inputs[0]
+    return r.value(x, aligned(index, x.shape, r.n)) if isinstance(x, Var) else x
+
+
+def _index(r: Reader, i: Instruction, index: tuple[Affine, ...]) -> Any:
+    if len(i.inputs) > 1:
+        raise MustStore(i.output)
+    own = [shifted(combine((a, part.step)), part.start) for a, part in zip(index, i.options["index"], strict=True)]
+    return r.value(i.inputs[0], tuple(own))
+
+
+def _scatter(r: Reader, i: Instruction, index: tuple[Affine, ...]) -> Any:
+    x = i.inputs[0]
+    if len(i.inputs) > 1 or any(part.step != 1 for part in i.options["index"]):
+        raise MustStore(i.output)
+    own = []
+    for a, part, length in zip(index, i.options["index"], x.shape, strict=True):
+        if not r.inside(a, part.start, part.start + length):
+            return 0
+        own.append(shifted(a, -part.start))
+    return r.value(x, tuple(own))
+
+
+def _pad(r: Reader, i: Instruction, index: tuple[Affine, ...]) -> Any:
+    x = i.inputs[0]
+    own = []
+    for a, (before, _), length in zip(index, i.options["width"], x.shape, strict=True):
+        if not r.inside(a, before, before + length):
+            return 0
+        own.append(shifted(a, -before))
+    return r.value(x, tuple(own))
+
+
+def _concatenate(r: Reader, i: Instruction, index: tuple[Affine, ...]) -> Any:
+    axis = i.options["axis"] % i.output.ndim
+    start = 0
+    for x in i.inputs:
+        if x.shape[axis] and r.inside(index[axis], start, start + x.shape[axis]):
+            return r.value(x, (*index[:axis], shifted(index[axis], -start), *index[axis + 1:]))
+        start += x.shape[axis]
+    raise MustStore(i.output)
+
+
+def _windows(r: Reader, i: Instruction, index: tuple[Affine, ...]) -> Any:
+    *rest, a, b, u, v = index
+    down, across = i.options["stride"]
+    return r.value(i.inputs[0], (*rest, combine((a, down), (u, 1)), combine((b, across), (v, 1))))
+
+
+# ----------------------------------------------------------------------------------------------------- what selects
+
+def _keep(r: Reader, i: Instruction, index: tuple[Affine, ...]) -> Any:
+    x, mask = r.operands(i, index)
+    dtype = i.output.dtype
+    return r.write(f"{r.cast(mask, _BOOL)} ? {r.cast(x, dtype)} : 0", dtype, x, mask)
+
+
+def _where(r: Reader, i: Instruction, index: tuple[Affine, ...]) -> Any:
+    condition, a, b = r.operands(i, index)
+    dtype = i.output.dtype
+    return r.write(f"{r.cast(condition, _BOOL)} ? {r.cast(a, dtype)} : {r.cast(b, dtype)}", dtype, condition, a, b)
+
+
+def _cast(r: Reader, i: Instruction, index: tuple[Affine, ...]) -> Any:
+    (x,) = r.operands(i, index)
+    return r.write(r.cast(x, i.output.dtype), i.output.dtype, x)
+
+
+def _same(r: Reader, i: Instruction, index: tuple[Affine, ...]) -> Any:
+    return r.value(i.inputs[0], index)
+
+
+_BOOL = np.dtype(bool)
+
+
+# ------------------------------------------------------------------------------------------- reductions, written out
+
+def reduced_axes(i: Instruction) -> tuple[int, ...]:
+    x, axis = i.inputs[0], i.options["axis"]
+    axes = tuple(range(x.ndim)) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    return tuple(sorted(a % x.ndim for a in axes))
+
+
+def _reduction(r: Reader, i: Instruction, index: tuple[Affine, ...]) -> Any:
+    x, axes = i.inputs[0], reduced_axes(i)
+    lengths = [x.shape[a] for a in axes]
+    if not 0 < math.prod(lengths) <= UNROLLED:
+        raise MustStore(i.output)
+    kept = iter(index if not i.options.get("keepdims") else [a for d, a in enumerate(index) if d not in axes])
+    pattern = [None if d in axes else next(kept) for d in range(x.ndim)]
+    kind, total = REDUCERS[i.op], None
+    for entry in np.ndindex(*lengths):
+        own = iter(entry)
+        value = r.value(x, tuple(constant(r.n, next(own)) if a is None else a for a in pattern))
+        value = r.write(r.cast(value, i.output.dtype), i.output.dtype, value)
+        total = value if total is None else r.write(_COMBINED[kind].format(total.name, value.name), i.output.dtype,
+                                                    total, value)
+    return total
+
+
+def product_operands(i: Instruction, index: tuple[Affine, ...], k: Affine, n: int) -> tuple[Any, Any]:
+    """The indices into both operands of a matrix product: for an index into the product, and one into the sum."""
+    A, B = i.inputs
+    *batch, row, column = index
+    return ((*aligned(batch, A.shape[:-2], n), constant(n, 0) if A.shape[-2] == 1 else row, k),
+            (*aligned(batch, B.shape[:-2], n), k, constant(n, 0) if B.shape[-1] == 1 else column))
+
+
+def _product(r: Reader, i: Instruction, index: tuple[Affine, ...]) -> Any:
+    A, B = i.inputs
+    length = A.shape[-1]
+    if not 0 < length <= UNROLLED or i.output.size * length > SMALL_PRODUCT:
+        raise MustStore(i.output)
+    total, dtype = None, i.output.dtype
+    for k in range(length):
+        left, right = product_operands(i, index, constant(r.n, k), r.n)
+        a, b = r.value(A, left), r.value(B, right)
+        term = r.write(f"{r.cast(a, dtype)} * {r.cast(b, dtype)}", dtype, a, b)
+        total = term if total is None else r.write(f"{total.name} + {term.name}", dtype, total, term)
+    return total
+
+
+SMALL_PRODUCT = 20_000  # multiplications, below which loops beat a call of BLAS
+
+RULES: dict[Any, Callable[[Reader, Instruction, tuple[Affine, ...]], Any]] = {
+    ops.Transpose: _transpose, ops.Reshape: _reshape, ops.BroadcastTo: _broadcast, ops.Index: _index,
+    ops.ScatterAdd: _scatter, ops.Concatenate: _concatenate, ops.Keep: _keep, ops.Where: _where, ops.Cast: _cast,
+    ops.CastToInteger: _cast, ops.InRange: _same, ops.Sum: _reduction, ops.Max: _reduction, ops.Min: _reduction,
+    ops.MatMul: _product, ops.Pad: _pad, ops.Windows: _windows,
+}
+
+
+# ---------------------------------------------------------------------------------------------------- targets and nests
+
+@dataclass(eq=False)
+class Target:
+    """How a variable is stored: over which space, from which value, at which address, reduced how.
+
+    space: the lengths of the loops, none of them 1. reduced: the counters that are summed over. scattered: the address
+    is not that of every entry, or several entries share one, so the memory starts as zeros and is added to.
+    """
+
+    var: Var
+    space: tuple[int, ...]
+    evaluate: Callable[[Reader], Any]
+    address: Affine
+    kind: str = "store"
+    reduced: frozenset[int] = frozenset()
+    scattered: bool = False
+    reads: dict[tuple[Var, Affine], None] = field(default_factory=dict)
+    inlined: list[tuple[Var, tuple[Affine, ...]]] = field(default_factory=list)
+
+    @property
+    def points(self) -> int:
+        return math.prod(self.space)
+
+
+def _space(shape: Sequence[int]) -> tuple[tuple[int, ...], tuple[Affine, ...]]:
+    """The lengths that are not 1, and the index into an array of that shape."""
+    space = tuple(m for m in shape if m != 1)
+    counters = iter(range(len(space)))
+    return space, tuple(constant(len(space), 0) if m == 1 else unit(len(space), next(counters)) for m in shape)
+
+
+def target_of(graph: Graph, var: Var) -> Target:
+    """How to store `var` in loops. `MustStore` and `Unavailable` as they come."""
+    i = graph.make[var]
+    if i.op in REDUCERS:
+        x, axes = i.inputs[0], reduced_axes(i)
+        space, index = _space(x.shape)
+        n = len(space)
+        kept = [a for d, a in enumerate(index) if d not in axes]
+        shape = [m for d, m in enumerate(x.shape) if d not in axes]
+        reduced = frozenset(a[:-1].index(1) for d, a in enumerate(index) if d in axes and any(a[:-1]))
+        kind = REDUCERS[i.op] if reduced else "store"
+
+        def evaluate(r: Reader) -> Any:
+            value = r.value(x, index)
+            return r.write(r.cast(value, var.dtype), var.dtype, value)
+
+        return Target(var, space, evaluate, flat(kept, shape, n), kind, reduced)
+    if i.op is ops.MatMul:
+        (A, B), k = i.inputs, i.inputs[0].shape[-1]
+        space, (*index, last) = _space((*var.shape, k))
+        n = len(space)
+
+        def evaluate(r: Reader) -> Any:
+            left, right = product_operands(i, tuple(index), last, n)
+            a, b = r.value(A, left), r.value(B, right)
+            return r.write(f"{r.cast(a, var.dtype)} * {r.cast(b, var.dtype)}", var.dtype, a, b)
+
+        reduced = frozenset({last[:-1].index(1)}) if any(last[:-1]) else frozenset()
+        return Target(var, space, evaluate, flat(index, var.shape, n), "sum" if reduced else "store", reduced)
+    if i.op is ops.ScatterAdd and len(i.inputs) == 1:
+        space, index = _space(i.inputs[0].shape)
+        own = [shifted(combine((a, part.step)), part.start)
+               for a, part in zip(index, i.options["index"], strict=True)]
+        return Target(var, space, lambda r: r.value(i.inputs[0], index), flat(own, var.shape, len(space)),
+                      scattered=True)
+    if i.op is ops.FoldWindows:
+        x = i.inputs[0]
+        space, index = _space(x.shape)
+        *rest, a, b, u, v = index
+        down, across = i.options["stride"]
+        own = [*rest, combine((a, down), (u, 1)), combine((b, across), (v, 1))]
+        reduced = frozenset(w[:-1].index(1) for w in (u, v) if any(w[:-1]))
+        return Target(var, space, lambda r: r.value(x, index), flat(own, var.shape, len(space)), "sum", reduced, True)
+    space, index = _space(var.shape)
+    return Target(var, space, lambda r: r.compute(var, index), flat(index, var.shape, len(space)))
+
+
+def pieces(graph: Graph, ranges: list[tuple[int, int]], evaluate: Callable[[Reader], Any]) -> Iterator[tuple[Any, Any]]:
+    """The loop body, once for each part of the space in which all conditions are the same: (ranges, reader)."""
+    todo = [ranges]
+    while todo:
+        ranges = todo.pop()
+        reader = Reader(graph, ranges)
+        try:
+            result = evaluate(reader)
+        except Split as cut:
+            low, high = ranges[cut.counter]
+            for part in ((cut.at, high), (low, cut.at)):
+                todo.append([*ranges[:cut.counter], part, *ranges[cut.counter + 1:]])
+            continue
+        yield (ranges, reader), result
+
+
+def cost_of(graph: Graph, i: Instruction) -> float:
+    """About how many additions one entry of an instruction costs, without what it reads."""
+    if i.op in FORMULAS:
+        return FORMULAS[i.op][1]
+    if i.op in REDUCERS:
+        return i.inputs[0].size / max(i.output.size, 1)
+    if i.op is ops.MatMul:
+        return 2 * i.inputs[0].shape[-1]
+    return 0.5 if i.op in (ops.Keep, ops.Where) else 0.0
+
+
+class Nest:
+    """Targets over one space, in one loop nest."""
+
+    def __init__(self, graph: Graph, first: Target) -> None:
+        self.graph, self.space, self.targets = graph, first.space, [first]
+
+    @property
+    def points(self) -> int:
+        return math.prod(self.space)
+
+    def evaluate(self, reader: Reader) -> list[Any]:
+        """The values of all targets; what one stores, another reads from the register."""
+        values = []
+        for target in self.targets:
+            value = target.evaluate(reader)
+            if not isinstance(value, Temp):
+                value = reader.write(number(value, target.var.dtype), target.var.dtype)
+            values.append(value)
+            if target.kind == "store" and not target.scattered:
+                reader.loads[target.var, target.address] = value
+        return values
+
+    def source(self, place: Callable[[Var], str], threads: int = 1) -> list[str]:
+        """The loops in C. place: the C name of the memory of a variable."""
+        n = len(self.space)
+        if 0 in self.space:
+            return [line for t in self.targets for line in _filled(t, place)]
+        found = list(pieces(self.graph, [(0, m) for m in self.space], self.evaluate))
+        affine = [s.address for (_, r), _ in found for s in r.statements if s.source is not None]
+        affine += [t.address for t in self.targets]
+        lengths = list(self.space)
+        if len(found) == 1:
+            gone = self._collapse(affine, lengths)
+        else:
+            gone = set()
+        order = self._order(affine, [c for c in range(n) if c not in gone])
+        whole = len(found) == 1
+        lines: list[str] = []
+        for t in self.targets:
+            if t.scattered or (t.kind != "store" and not (whole and self._in_registers(t, order)[1])):
+                lines += _filled(t, place)
+        for (ranges, reader), values in found:
+            limits = {c: (0, lengths[c]) if whole else ranges[c] for c in order}
+            lines += self._loops(order, limits, reader, values, place, whole, threads)
+        return lines
+
+    def _collapse(self, affine: Sequence[Affine], lengths: list[int]) -> set[int]:
+        """Merge each counter into the next where both walk through memory as one; the counters that are gone."""
+        gone: set[int] = set()
+        for c in range(len(lengths) - 1):
+            if (all(a[c] == a[c + 1] * lengths[c + 1] for a in affine)
+                    and all((c in t.reduced) == (c + 1 in t.reduced) for t in self.targets)):
+                lengths[c + 1] *= lengths[c]
+                gone.add(c)
+        return gone
+
+    def _order(self, affine: Sequence[Affine], counters: list[int]) -> list[int]:
+        """The counters from the outermost loop to the innermost: that is the one with the most strides of 1."""
+        if len(counters) < 2:
+            return counters
+        stores = [t.address for t in self.targets]
+        barred = {c for t in self.targets if t.scattered for c in t.reduced}
+
+        def score(c: int) -> tuple[float, int]:
+            each = sum(1.0 if a[c] == 1 else 0.5 if a[c] == 0 else -2.0 for a in [*affine, *stores])
+            each -= 0.75 * sum(c in t.reduced for t in self.targets)
+            short = -3.0 if self.space[c] < 8 and max(self.space) >= 8 else 0.0
+            return (-1e9 if c in barred else each + short), c
+
+        inner = max(counters, key=score)
+        outer = [c for c in counters if c != inner]
+        if any(inner in t.reduced for t in self.targets):  # let other reduced loops be next to it
+            outer.sort(key=lambda c: all(c in t.reduced for t in self.targets if t.reduced))
+        return [*outer, inner]
+
+    @staticmethod
+    def _in_registers(t: Target, order: Sequence[int]) -> tuple[int, bool]:
+        """From which loop on a reduction is summed in a register, and whether that is all of it."""
+        start = len(order)
+        while start and order[start - 1] in t.reduced and not t.scattered:
+            start -= 1
+        return start, not any(c in t.reduced for c in order[:start])
+
+    def _loops(self, order: list[int], limits: dict[int, tuple[int, int]], reader: Reader, values: list[Temp],
+               place: Callable[[Var], str], whole: bool, threads: int) -> list[str]:
+        level_of = {c: level for level, c in enumerate(order)}
+        after = len(order)
+
+        def level(bits: int) -> int:
+            return max((level_of[c] + 1 for c in level_of if bits >> c & 1), default=0)
+
+        body: list[list[str]] = [[] for _ in range(after + 1)]  # body[l]: inside l loops
+        for s in reader.statements:
+            text = s.text if s.source is None else f"{place(s.source)}[{_address(s.address, limits)}]"
+            if s.source is not None and s.source.dtype.kind == "b":
+                text += " != 0"
+            body[level(s.temp.bits)].append(f"const {temp_type(s.temp.dtype)} {s.temp.name} = {text};")
+        before: list[list[str]] = [[] for _ in range(after + 1)]
+        behind: list[list[str]] = [[] for _ in range(after + 1)]
+        blocked = after == 1 and limits[order[0]][1] - limits[order[0]][0] > 2 * BLOCK
+        registers: list[Register] = []
+        for number_, (t, value) in enumerate(zip(self.targets, values, strict=True)):
+            entry = f"{place(t.var)}[{_address(t.address, limits)}]"
+            if t.kind == "store":
+                body[after].append(f"{entry} = {value.name};")
+                continue
+            start, complete = self._in_registers(t, order)
+            if start == after:
+                body[after].append(f"{entry} = {_COMBINED[t.kind].format(entry, value.name)};")
+                continue
+            own = [Register(f"r{number_}", t.kind, t.var.dtype)]
+            body[after].append(own[0].add(value.name))
+            if t.kind != "sum" and t.var.dtype.kind == "f":  # a comparison loses a NaN that comes first
+                own.append(Register(f"n{number_}", "any", np.dtype(np.int32)))
+                body[after].append(own[1].add(f"{value.name} != {value.name}"))
+            registers += own
+            before[start] += [register.declared(blocked) for register in own]
+            total = own[0].name + "_all" * blocked
+            if len(own) > 1:
+                behind[start].append(f"if ({own[1].name}{'_all' * blocked}) {total} = NAN;")
+            combined = total if complete and whole else _COMBINED[t.kind].format(entry, total)
+            behind[start].append(f"{entry} = {combined};")
+        work = math.prod(high - low for low, high in limits.values()) * max(sum(map(len, body)), 1)
+        parallel = threads > 1 and after and work > 100_000
+        team = f"#pragma omp parallel for num_threads({threads}) schedule(static)" if parallel else ""
+        lines = _Lines()
+        lines.put("{", *body[0], *before[0])
+        if blocked:
+            (c,) = order
+            (low, high), all_ = limits[c], "".join(f" reduction({r.clause}_all)" for r in registers)
+            lines.put(team and team + all_, f"for (int64_t b{c} = {low}; b{c} < {high}; b{c} += {BLOCK}) {{",
+                      f"const int64_t e{c} = b{c} + {BLOCK} < {high} ? b{c} + {BLOCK} : {high};",
+                      *[r.declared() for r in registers],
+                      "#pragma omp simd" + "".join(f" reduction({r.clause})" for r in registers),
+                      f"for (int64_t i{c} = b{c}; i{c} < e{c}; i{c}++) {{", *body[1], "}",
+                      *[r.joined() for r in registers], "}", *behind[0], "}")
+            return lines.texts
+        for l, c in enumerate(order, 1):
+            low, high = limits[c]
+            if l == 1 and after > 1 and all(c not in t.reduced for t in self.targets):
+                lines.put(team)
+            if l == after and high - low >= 4:
+                lines.put("#pragma omp simd" + "".join(f" reduction({r.clause})" for r in registers))
+            lines.put(f"for (int64_t i{c} = {low}; i{c} < {high}; i{c}++) {{", *body[l], *before[l])
+        for l in range(after - 1, -1, -1):
+            lines.put("}", *behind[l])
+        if not order:
+            lines.put(*behind[0])
+        lines.put("}")
+        return lines.texts
+
+
+@dataclass(frozen=True)
+class Register:
+    """What a reduction is collected in, inside the loops."""
+
+    name: str
+    kind: str  # sum, max, min, any
+    dtype: np.dtype[Any]
+
+    @property
+    def clause(self) -> str:
+        return {"sum": "+", "any": "|"}.get(self.kind, self.kind) + ":" + self.name
+
+    def declared(self, blocked: bool = False) -> str:
+        start = "0" if self.kind in ("sum", "any") else _extreme(self.kind, self.dtype)
+        return f"{C_TYPES[self.dtype]} {self.name}{'_all' * blocked} = {start};"
+
+    def add(self, value: str, name: str = "") -> str:
+        name = name or self.name
+        if self.kind in ("sum", "any"):
+            return f"{name} {'+' if self.kind == 'sum' else '|'}= {value};"
+        return f"{name} = {value} {'>' if self.kind == 'max' else '<'} {name} ? {value} : {name};"
+
+    def joined(self) -> str:
+        return self.add(self.name, self.name + "_all")
+
+
+class _Lines:
+    """Lines of C, indented by their braces."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self.depth = 0
+
+    def put(self, *texts: str) -> None:
+        for text in filter(None, texts):
+            self.depth -= text.startswith("}")
+            self.texts.append("    " * self.depth + text)
+            self.depth += text.endswith("{")
+
+
+BLOCK = 2048  # entries summed in one go: sums of such sums lose few digits
+
+
+def _extreme(kind: str, dtype: np.dtype[Any]) -> str:
+    if dtype.kind == "f":
+        return "-INFINITY" if kind == "max" else "INFINITY"
+    if dtype.kind == "b":
+        return "0" if kind == "max" else "1"
+    info = np.iinfo(dtype)
+    value = info.min if kind == "max" else info.max
+    return f"({value + 1}LL - 1)" if value == np.iinfo(np.int64).min else number(value, dtype)
+
+
+def _filled(t: Target, place: Callable[[Var], str]) -> list[str]:
+    """The memory of a reduction before its loops."""
+    if t.var.size == 0 or (t.kind == "store" and not t.scattered):
+        return []
+    value = "0" if t.kind == "sum" or t.scattered else _extreme(t.kind, t.var.dtype)
+    if value == "0":
+        return [f"memset({place(t.var)}, 0, {t.var.nbytes});"]
+    return [f"for (int64_t i = 0; i < {t.var.size}; i++) {place(t.var)}[i] = {value};"]
+
+
+def _address(a: Affine, limits: dict[int, tuple[int, int]]) -> str:
+    terms = [f"i{c}" if k == 1 else f"{k}*i{c}" for c, k in enumerate(a[:-1]) if k and c in limits]
+    if a[-1] or not terms:
+        terms.append(str(a[-1]))
+    return " + ".join(terms)

@@ -1,0 +1,600 @@
+"""The native target: a whole program as one call of C, built by the system's compiler.
+
+`Schedule` decides what is stored and in which order: loop nests (see `loops`), matrix products by BLAS, checks, and
+updates of states last. `source_of` prints that as one C function over an array of pointers; `building` compiles and
+caches it. BLAS is SciPy's own, by function pointers from `scipy.linalg.cython_blas`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .. import ops
+from . import building, calling
+from .loops import (
+    C_TYPES,
+    REDUCERS,
+    SMALL_PRODUCT,
+    Affine,
+    Graph,
+    MustStore,
+    Nest,
+    Reader,
+    Split,
+    Target,
+    Temp,
+    Unavailable,
+    cost_of,
+    flat,
+    number,
+    pieces,
+    target_of,
+    unit,
+)
+from .program import Instruction, Operand, Program, Var
+
+__all__ = ["Unavailable", "build"]
+
+
+# ------------------------------------------------------------------------------------------------------------- steps
+
+@dataclass(eq=False)
+class Check:
+    """The labels of an InRange lie in their range, or the call ends here."""
+
+    instruction: Instruction
+    source: Var
+    address: Affine
+
+
+@dataclass(eq=False)
+class View:
+    """A stored variable seen as stacked matrices: strides in entries."""
+
+    source: Var
+    strides: tuple[int, ...]
+    offset: int
+    shape: tuple[int, ...]
+
+
+@dataclass(eq=False)
+class Gemm:
+    """out = alpha A B + beta out, by BLAS, for each matrix of a stack."""
+
+    A: View
+    B: View
+    out: Var
+    shape: tuple[int, ...]
+    factor: tuple[Operand, ...] = ()  # alpha is minus the product of these; then beta is 1
+
+
+@dataclass(eq=False)
+class Copy:
+    """A stored variable, copied into the memory of another."""
+
+    source: Var
+    out: Var
+
+
+Step = Any
+
+
+class Schedule:
+    """What is stored where, and the steps in their order."""
+
+    def __init__(self, program: Program) -> None:
+        for var in program.variables():
+            if var.dtype not in C_TYPES:
+                raise Unavailable(f"arrays of {var.dtype} have no native form: use target=\"numpy\"")
+        self.program, self.graph = program, Graph(program)
+        self.folded: dict[Var, tuple[Instruction, tuple[Operand, ...]]] = {}
+        self.uses = program.uses()
+        self._fold_updates()
+        made = self.graph.make
+        self.graph.stored |= {var for var in program.results if var in made}
+        while True:
+            try:
+                self._run()
+            except MustStore as missing:
+                if missing.var in self.graph.stored:
+                    raise Unavailable(f"{made[missing.var].op.__name__} has no native form yet") from None
+                self.graph.stored.add(missing.var)
+                continue
+            if not self._store_what_is_dear():
+                break
+
+    def _fold_updates(self) -> None:
+        """W - lr * (A B), the new value of W, is one call of BLAS: the gradient itself never exists."""
+        make = self.graph.make
+        for state, new in self.program.updates:
+            i = make.get(new)
+            if i is None or i.op is not ops.Subtract or i.inputs[0] is not state or self.uses[new] != 1:
+                continue
+            step = make.get(i.inputs[1]) if isinstance(i.inputs[1], Var) else None
+            if step is None or step.op is not ops.Multiply or self.uses[step.output] != 1:
+                continue
+            products = [x for x in step.inputs if isinstance(x, Var) and x in make and is_blas(make[x])]
+            if len(products) == 1 and self.uses[products[0]] == 1 and products[0].dtype == state.dtype:
+                factors = tuple(x for x in step.inputs if x is not products[0])
+                if all(not isinstance(x, Var) or (x.size == 1 and x in self.graph.outside) for x in factors):
+                    self.folded[new] = make[products[0]], factors
+
+    def _run(self) -> None:
+        self.steps: list[Step] = []
+        self.writer: dict[Var, int] = {}
+        self.readers: dict[Var, list[int]] = {}
+        self.alias: dict[Var, Var] = {}  # a new value that is written straight into the memory of its state
+        self.targets: dict[Var, Target] = {}
+        folded = {product.output for product, _ in self.folded.values()}
+        skipped = folded | {x for new in self.folded for x in self.graph.make[new].inputs if isinstance(x, Var)}
+        updates = self._in_place()
+        for i in self.program.instructions:
+            if i.op is ops.InRange:
+                source, address = self.view(i.inputs[0])
+                self._append(Check(i, source, address), [source], None)
+            var = i.output
+            if var in self.graph.stored and var not in updates and var not in skipped:
+                self._add(var)
+        self.checked = max((n for n, step in enumerate(self.steps) if isinstance(step, Check)), default=-1)
+        for new, state in updates.items():
+            self.alias[new] = state
+            if new in self.folded:
+                product, factors = self.folded[new]
+                gemm = self._gemm(product, state, factors)
+                self._append(gemm, [gemm.A.source, gemm.B.source], new)
+            else:
+                self._add(new, state)
+        for state, new in self.program.updates:
+            if updates.get(new) is not state:
+                self._append(Copy(new, state), [new], None)
+        seen: set[Var] = set()
+        for out in self.program.outputs:
+            if out in self.graph.outside or out in seen or out in self.alias:
+                self._append(Copy(out, out), [out], None)
+            seen.add(out)
+
+    def _in_place(self) -> dict[Var, Var]:
+        """The new values that may be computed in the memory of their state: {new: state}, in program order."""
+        make, chosen = self.graph.make, {}
+        state_of = {new: state for state, new in reversed(self.program.updates)}
+        outputs = set(self.program.outputs)
+        for i in self.program.instructions:
+            if i.output in state_of and i.output not in outputs:
+                chosen[i.output] = state_of[i.output]
+        news = list(chosen)
+        for position, new in enumerate(news):
+            state = chosen[new]
+            later = news[position + 1:]
+            reads = {x: self._reads(x) for x in later if x in chosen}
+            if any(state in r for r in reads.values()):
+                del chosen[new]  # somebody still needs the old value
+        for i in self.program.instructions:  # nobody but other updates may wait for a new value
+            if i.output in self.graph.stored and i.output not in chosen:
+                for x in self._reads(i.output):
+                    chosen.pop(x, None)
+        return {new: state for new, state in chosen.items() if new in make}
+
+    def _reads(self, var: Var) -> set[Var]:
+        if var in self.folded:
+            product, factors = self.folded[var]
+            return {self.view(x)[0] for x in product.inputs} | {x for x in factors if isinstance(x, Var)}
+        if is_blas(self.graph.make[var]):
+            return {self.view(x)[0] for x in self.graph.make[var].inputs}
+        return {v for v, _ in self.target(var).reads}
+
+    def target(self, var: Var) -> Target:
+        """How `var` is stored, with all that its loops read."""
+        if var not in self.targets:
+            target = target_of(self.graph, var)
+            for (_, reader), _ in pieces(self.graph, [(0, m) for m in target.space], target.evaluate):
+                target.reads.update(dict.fromkeys(reader.loads))
+                target.inlined += reader.computed
+            self.targets[var] = target
+        return self.targets[var]
+
+    def view(self, x: Operand) -> tuple[Var, Affine]:
+        """`x` as a stored variable and an affine address in the index of x."""
+        graph, n = self.graph, x.ndim
+        reader = Reader(graph, [(0, m) for m in x.shape])
+        try:
+            value = reader.value(x, tuple(unit(n, axis) for axis in range(n)))
+        except Split:
+            raise MustStore(x) from None
+        if len(reader.statements) == 1 and isinstance(value, Temp) and reader.statements[0].source is not None:
+            return reader.statements[0].source, reader.statements[0].address
+        make = graph.make
+        while x in make and make[x].op in (ops.Transpose, ops.Reshape):
+            x = make[x].inputs[0]
+        raise MustStore(x)
+
+    def _matrix(self, x: Operand) -> View:
+        """An operand of BLAS: one of its last two strides is 1."""
+        source, address = self.view(x)
+        rows, columns = address[-3:-1]
+        if not ((columns == 1 or x.shape[-1] == 1) and (rows >= x.shape[-1] or x.shape[-2] == 1)
+                or (rows == 1 or x.shape[-2] == 1) and (columns >= x.shape[-2] or x.shape[-1] == 1)):
+            raise MustStore(x)
+        return View(source, address[:-1], address[-1], x.shape)
+
+    def _gemm(self, i: Instruction, out: Var, factors: tuple[Operand, ...] = ()) -> Gemm:
+        A, B = (self._matrix(x) for x in i.inputs)
+        return Gemm(A, B, out, i.output.shape, factors)
+
+    def _append(self, step: Step, reads: Sequence[Var], writes: Var | None) -> None:
+        n = len(self.steps)
+        self.steps.append(step)
+        for var in reads:
+            self.readers.setdefault(var, []).append(n)
+        if writes is not None:
+            self.writer[writes] = n
+
+    def _add(self, var: Var, state: Var | None = None) -> None:
+        """Schedule the computation of `var`: in a nest that is there already if that can be."""
+        i = self.graph.make[var]
+        if is_blas(i):
+            gemm = self._gemm(i, var)
+            self._append(gemm, [gemm.A.source, gemm.B.source], var)
+            return
+        target = self.target(var)
+        first = 0
+        for read, address in target.reads:
+            if read in self.writer:
+                n = self.writer[read]
+                first = max(first, n if self._same_entry(self.steps[n], read, address, target) else n + 1)
+        if state is not None:
+            first = max(first, self.checked + 1)
+            own = target.address
+            for n in self.readers.get(state, []):
+                step = self.steps[n]
+                alike = (isinstance(step, Nest) and step.space == target.space
+                         and all(a == own for t in step.targets for v, a in t.reads if v is state))
+                first = max(first, n if alike else n + 1)
+            if any(v is state and a != own for v, a in target.reads) or target.kind != "store" or target.scattered:
+                del self.alias[var]  # reads more of the old value than the entry that it replaces
+                self._add(var)
+                self._append(Copy(var, state), [var], None)
+                return
+        for n in range(first, len(self.steps)):
+            step = self.steps[n]
+            if isinstance(step, Nest) and step.space == target.space and len(step.targets) < 12:
+                step.targets.append(target)
+                break
+        else:
+            n = len(self.steps)
+            self.steps.append(Nest(self.graph, target))
+        self.writer[var] = n
+        for read, _ in target.reads:
+            self.readers.setdefault(read, []).append(n)
+
+    @staticmethod
+    def _same_entry(step: Step, read: Var, address: Affine, target: Target) -> bool:
+        """Whether loops that store `read` have, at each point, just the entry that `target` wants there."""
+        if not isinstance(step, Nest) or step.space != target.space:
+            return False
+        writer = next(t for t in step.targets if t.var is read)
+        return writer.kind == "store" and not writer.scattered and writer.address == address
+
+    def _store_what_is_dear(self) -> bool:
+        """Store what several nests, or several entries of one, would compute again at some cost."""
+        times: dict[Var, float] = {}
+        for step in self.steps:
+            if isinstance(step, Nest):
+                seen = set()
+                for t in step.targets:
+                    for var, index in t.inlined:
+                        if (var, index) not in seen and var not in self.graph.stored:
+                            seen.add((var, index))
+                            used = {c for a in index for c in range(len(a) - 1) if a[c]}
+                            times[var] = times.get(var, 0) + math.prod(step.space[c] for c in used)
+        inclusive: dict[Var, float] = {}
+        dear: list[Var] = []
+        for i in self.program.instructions:
+            inclusive[i.output] = cost_of(self.graph, i) + sum(
+                inclusive.get(x, 0) for x in i.vars if x not in self.graph.stored)
+            again = times.get(i.output, 0) / max(i.output.size, 1) - 1
+            if again > 0.5 and again * inclusive[i.output] > 4 and i.op in _WORTH:
+                dear.append(i.output)
+        if not dear:
+            return False
+        below: set[Var] = set()  # what is computed again only inside something else that is
+        for var in reversed(dear):
+            todo = list(self.graph.make[var].vars)
+            while todo:
+                x = todo.pop()
+                if x in self.graph.make and x not in self.graph.stored and x not in below:
+                    below.add(x)
+                    todo += self.graph.make[x].vars
+        self.graph.stored |= set(dear) - below or set(dear[-1:])
+        return True
+
+
+_WORTH = {op for op in vars(ops).values() if isinstance(op, type) and issubclass(op, ops.Add.__mro__[1])} | {
+    *REDUCERS, ops.MatMul}
+
+
+def is_blas(i: Instruction) -> bool:
+    """Whether an instruction is a matrix product that BLAS does faster than loops."""
+    if i.op is not ops.MatMul or i.output.dtype.kind != "f" or any(x.dtype != i.output.dtype for x in i.inputs):
+        return False
+    (m, n), k = i.output.shape[-2:], i.inputs[0].shape[-1]
+    return min(m, n) > 1 and k > 1 and m * n * k > SMALL_PRODUCT
+
+
+# ----------------------------------------------------------------------------------------------------------- printing
+
+PRELUDE = """\
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+"""
+_MATH = ["exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "pow"]
+
+
+def declarations(body: str) -> str:
+    """The vector functions of libm that a body calls, declared for use in vectorised loops."""
+    import re
+
+    lines = []
+    for name in _MATH:
+        for ctype, call in (("double", name), ("float", name + "f")):
+            if re.search(rf"\b{call}\(", body):
+                arguments = ", ".join([ctype] * (2 if name == "pow" else 1))
+                lines.append(f"VECTOR {ctype} {call}({arguments});")
+    if not lines:
+        return ""
+    return ("#if defined(__x86_64__) && defined(__GLIBC__) && !defined(SCALAR_MATH)\n"
+            "#define VECTOR __attribute__((simd(\"notinbranch\"), const))\n#else\n#define VECTOR\n#endif\n"
+            + "\n".join(lines) + "\n\n")
+
+
+class Printer:
+    """The C function of a schedule."""
+
+    def __init__(self, schedule: Schedule, threads: int, name: str) -> None:
+        self.schedule, self.program, self.threads, self.name = schedule, schedule.program, threads, name
+        program = self.program
+        self.pointers: list[Any] = [*program.inputs, *program.states, *program.constants,
+                                    *[("out", n) for n in range(len(program.outputs))]]
+        self.names: dict[Any, str] = {}
+        self._name_all()
+        self.offsets, self.workspace = self._arena()
+
+    def _name_all(self) -> None:
+        import re
+
+        taken: set[str] = set()
+        for var, name in self.program.names().items():
+            base = "v_" + re.sub(r"\W", "", name)
+            base = base if len(base) > 2 else "v_x"
+            while base in taken:
+                base += "_"
+            taken.add(base)
+            self.names[var] = base
+        outputs: set[Var] = set()
+        self.output_of: dict[Var, int] = {}
+        for n, out in enumerate(self.program.outputs):
+            if out in self.schedule.graph.make and out not in outputs and out not in self.schedule.alias:
+                self.output_of[out] = n
+            outputs.add(out)
+
+    def place(self, var: Var) -> str:
+        while var in self.schedule.alias:
+            var = self.schedule.alias[var]
+        return self.names[var]
+
+    def _arena(self) -> tuple[dict[Var, int], int]:
+        """Where in the workspace each variable lies that is neither given nor returned."""
+        s = self.schedule
+        last = {var: max(steps) for var, steps in s.readers.items()}
+        intervals = []
+        for var, first in s.writer.items():
+            if var not in s.alias and var not in self.output_of:
+                intervals.append((var, first, last.get(var, first)))
+        return arena(intervals)
+
+    def source(self) -> str:
+        body: list[str] = []
+        for step in self.schedule.steps:
+            body += self.step(step)
+        program, s = self.program, self.schedule
+        lines = [f"int {self.name}(void *const *p, char *w)", "{"]
+        written = {self.place(new) for new in s.alias} | {self.names[step.out] for step in s.steps
+                                                         if isinstance(step, Copy) and step.out in program.states}
+        for n, x in enumerate(self.pointers):
+            if isinstance(x, Var):
+                const = "" if self.names[x] in written else "const "
+                lines.append(f"    {const}{C_TYPES[x.dtype]} *restrict {self.names[x]} = p[{n}];  /* {x.shape} */")
+        for var, n in self.output_of.items():
+            lines.append(f"    {C_TYPES[var.dtype]} *restrict {self.names[var]} = p[{self._output(n)}];"
+                         f"  /* {var.shape} */")
+        for var, offset in self.offsets.items():
+            lines.append(f"    {C_TYPES[var.dtype]} *restrict {self.names[var]} = (void *)(w + {offset});"
+                         f"  /* {var.shape} */")
+        text = "\n".join("    " + line for line in body)
+        used = [line for line in lines[2:] if line.split(" = ")[0].split()[-1].lstrip("*") in text]
+        gemms = "".join(f"typedef void gemm{c}(const char *, const char *, const int *, const int *, const int *, "
+                        f"const {t} *, const {t} *,\n    const int *, const {t} *, const int *, const {t} *, {t} *, "
+                        f"const int *);\ngemm{c} *{self.name}_gemm{c};\n\n"
+                        for c, t in (("d", "double"), ("s", "float")) if f"gemm{c}(" in text)
+        return (PRELUDE + declarations(text) + gemms + "\n".join([*lines[:2], *used]) + "\n\n" + text
+                + "\n    return 0;\n}\n")
+
+    def _output(self, n: int) -> int:
+        return len(self.pointers) - len(self.program.outputs) + n
+
+    def step(self, step: Step) -> list[str]:
+        if isinstance(step, Nest):
+            return step.source(self.place, self.threads)
+        if isinstance(step, Gemm):
+            return self.gemm(step)
+        if isinstance(step, Copy):
+            if step.source is step.out:  # an output that is no variable of its own
+                n = next(n for n, x in enumerate(self.program.outputs)
+                         if x is step.out and self.output_of.get(x) != n and (x, n) not in self._copied)
+                self._copied.add((step.out, n))
+                return [f"memcpy(p[{self._output(n)}], {self.place(step.source)}, {step.source.nbytes});"]
+            return [f"memcpy({self.names[step.out]}, {self.place(step.source)}, {step.source.nbytes});"]
+        n, source = step.instruction.options["n"], step.source
+        shape, code = step.instruction.inputs[0].shape, 1 + self.checks.index(step)
+        index = [f"i{axis}" for axis in range(len(shape))]
+        address = " + ".join([f"{k}*{i}" for k, i in zip(step.address, index, strict=False) if k]
+                             + [str(step.address[-1])])
+        loops = "".join(f"for (int64_t {i} = 0; {i} < {m}; {i}++) " for i, m in zip(index, shape, strict=True))
+        value = f"{self.place(source)}[{address}]"
+        low = f"{value} < 0 || " if source.dtype.kind == "i" else ""
+        return ["{ int bad = 0;", f"  {loops}bad |= {low}{value} >= {n};", f"  if (bad) return {code}; }}"]
+
+    @property
+    def checks(self) -> list[Check]:
+        return [step for step in self.schedule.steps if isinstance(step, Check)]
+
+    @property
+    def _copied(self) -> set[Any]:
+        return self.__dict__.setdefault("copied", set())
+
+    def gemm(self, g: Gemm) -> list[str]:
+        """A call for row-major matrices of a library that has columns first: C' = B' A'."""
+        c, t = ("d", "double") if g.out.dtype == np.float64 else ("s", "float")
+        (m, n), k = g.shape[-2:], g.A.shape[-1]
+        batch = g.shape[:-2]
+        lines = ["{"]
+        if k == 0 or 0 in g.shape:
+            return [f"memset({self.place(g.out)}, 0, {g.out.nbytes});"] if g.out.nbytes else []
+
+        def operand(x: View) -> tuple[str, int, str]:
+            rows, columns = x.strides[-2:]
+            if columns == 1 and (rows >= x.shape[-1] or x.shape[-2] == 1) or x.shape[-1] == 1 and rows != 1:
+                flag, step = "N", max(rows, x.shape[-1])
+            else:
+                flag, step = "T", max(columns, x.shape[-2])
+            lead = [0] * (len(batch) - len(x.shape) + 2) + [0 if length == 1 else stride for length, stride in
+                                                           zip(x.shape[:-2], x.strides[:-2], strict=True)]
+            terms = [f"{s}*i{d}" for d, s in enumerate(lead) if s] + [str(x.offset)] * bool(x.offset)
+            return flag, step, " + ".join([self.place(x.source), *terms])
+
+        fa, lda, a = operand(g.A)
+        fb, ldb, b = operand(g.B)
+        factors = "*".join(f"{self.names[x]}[0]" if isinstance(x, Var) else number(x, np.dtype(np.float64))
+                           for x in g.factor)
+        lines.append(f"    const int m = {n}, n = {m}, k = {k}, lda = {ldb}, ldb = {lda}, ldc = {n}; "
+                     f"const {t} alpha = {'-(' + factors + ')' if factors else 1}, beta = {int(bool(factors))};")
+        out = self.place(g.out)
+        size = math.prod(batch)
+        if size > 1 and self.threads > 1:
+            lines.append(f"    #pragma omp parallel for num_threads({self.threads}) schedule(static)")
+        if batch:
+            lines.append(f"    for (int64_t i = 0; i < {size}; i++) {{")
+            step = size
+            for d, length in enumerate(batch):
+                step //= length
+                lines.append(f"        const int64_t i{d} = i / {step} % {length};")
+            out = f"{out} + i*{m * n}"
+        lines.append(f"        {self.name}_gemm{c}(\"{fb}\", \"{fa}\", &m, &n, &k, &alpha, {b}, &lda, {a}, &ldb, &beta, "
+                     f"{out}, &ldc);")
+        lines += ["    }"] * bool(batch) + ["}"]
+        return lines
+
+
+def arena(intervals: Sequence[tuple[Var, int, int]]) -> tuple[dict[Var, int], int]:
+    """Offsets in one block of memory, 64-byte aligned, for variables that live from one step to another: no two that
+    live at once overlap. Largest first, each at the lowest place that is free while it lives. And the total."""
+    offsets: dict[Var, int] = {}
+    placed: list[tuple[int, int, int, int]] = []  # offset, end, first, last
+    total = 0
+    for var, first, last in sorted(intervals, key=lambda item: -item[0].nbytes):
+        size = -(-max(var.nbytes, 1) // 64) * 64
+        start = 0
+        for low, high, a, b in sorted(p for p in placed if p[2] <= last and first <= p[3]):
+            if start + size <= low:
+                break
+            start = max(start, high)
+        offsets[var] = start
+        placed.append((start, start + size, first, last))
+        total = max(total, start + size)
+    return offsets, total
+
+
+# ------------------------------------------------------------------------------------------------------------ running
+
+class Executable:
+    """A built program: `run` on arrays, `source`, `export`."""
+
+    name = "native"
+
+    def __init__(self, program: Program, threads: int) -> None:
+        self.program, self.threads = program, threads
+        self.schedule = Schedule(program)
+        printer = Printer(self.schedule, threads, "tinygraph_" + program.name)
+        self.symbol = printer.name
+        self.source = printer.source()
+        self.checks = [step.instruction for step in printer.checks]
+        self.workspace, self.work = printer.workspace, work_of(self.schedule)
+        self.constants = [np.ascontiguousarray(x) for x in program.constants.values()]
+        self.workspaces: list[tuple[np.ndarray, int]] = []
+
+    def load(self, entry: Any) -> Callable[..., Any] | None:
+        """Build and load the program; returns the short way to call it, if this signature has one."""
+        short = calling.entry_source(self, entry)
+        path = building.built(self.source + (short[0] if short else ""), openmp=self.threads > 1)
+        self.library = ctypes.CDLL(str(path))
+        for c in "ds":
+            if f"{self.symbol}_gemm{c}" in self.source:
+                ctypes.c_void_p.in_dll(self.library, f"{self.symbol}_gemm{c}").value = building.blas(c + "gemm")
+        self.function = self.library[self.symbol]
+        self.function.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
+        self.function.restype = ctypes.c_int
+        if short is None:
+            return None
+        return calling.quick_call(self, entry, ctypes.PyDLL(str(path))[self.symbol + "_call"], short[1])
+
+    quick = load
+
+    def borrow(self) -> tuple[np.ndarray, int]:
+        """A workspace that nobody else uses meanwhile, and its aligned address."""
+        try:
+            return self.workspaces.pop()
+        except IndexError:
+            memory = np.empty(self.workspace + 64, np.uint8)
+            base = memory.ctypes.data
+            return memory, base + -base % 64
+
+    def run(self, inputs: Sequence[Any], states: Sequence[np.ndarray]) -> list[Any]:
+        program = self.program
+        arrays = [np.ascontiguousarray(x, var.dtype) for x, var in
+                  zip([*inputs, *states], [*program.inputs, *program.states], strict=True)]
+        outputs = [np.empty(var.shape, var.dtype) for var in program.outputs]
+        pointers = [x.ctypes.data for x in (*arrays, *self.constants, *outputs)]
+        workspace = self.borrow()
+        code = self.function((ctypes.c_void_p * max(len(pointers), 1))(*pointers), workspace[1])
+        self.workspaces.append(workspace)
+        if code:
+            self.fail(code, inputs, states)
+        return [x.item() if var.weak else x for x, var in zip(outputs, program.outputs, strict=True)]
+
+    def fail(self, code: int, inputs: Sequence[Any], states: Sequence[np.ndarray]) -> None:
+        """Raise the error of a check, with the words of its op."""
+        self.program.run(inputs, states)
+        raise RuntimeError(f"check {code} of {self.program.name} failed, but not in NumPy")  # pragma: no cover
+
+    def export(self, path: str | os.PathLike[str]) -> None:
+        raise NotImplementedError
+
+
+def work_of(schedule: Schedule) -> int:
+    """About how many operations a call takes."""
+    return sum(step.points * len(step.targets) if isinstance(step, Nest)
+               else math.prod(step.shape) * step.A.shape[-1] if isinstance(step, Gemm) else 0
+               for step in schedule.steps)
+
+
+def build(program: Program, threads: int = 1) -> Executable:
+    """The program as native code; `Unavailable` if an op or a dtype has no native form or there is no compiler."""
+    return Executable(program, threads)

@@ -1,0 +1,105 @@
+"""Outlines: what stands for an array while a function is traced.
+
+An `Outline` is an ndarray of which only shape and dtype mean something: all its entries are one zero in memory. NumPy's
+own functions say which shape and dtype a result has, since they run on it, for universal functions on a single entry;
+nothing here guesses. Who asks an outline for a number gets an error that names the line.
+
+A weak outline stands for a Python number: its type yields to that of arrays, as NumPy's promotion has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import numpy as np
+
+from ..detect import user_line
+
+# Python's own operators, which keep a Python number what it is.
+_OPERATORS = {np.add, np.subtract, np.multiply, np.divide, np.power, np.negative, np.positive, np.absolute,
+              np.floor_divide, np.remainder}
+_FILLED = {np.zeros_like, np.ones_like, np.full_like, np.empty_like}
+
+
+class Outline(np.ndarray):
+    """Shape and dtype of an array that will be known when the program runs."""
+
+    weak = False
+
+    def __new__(cls, shape: tuple[int, ...], dtype: Any, weak: bool = False) -> Outline:
+        dtype = np.dtype(dtype)
+        outline = super().__new__(cls, shape, dtype, np.zeros(1, dtype), strides=(0,) * len(shape))
+        outline.weak = weak
+        outline.flags.writeable = False
+        return outline
+
+    def __array_finalize__(self, source: Any) -> None:
+        self.weak = False
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, out: Any = None, **options: Any) -> Any:
+        if out is not None:  # what a forward writes into has the shape and dtype of the result
+            return outlined(out[0])
+        weak = method == "__call__" and ufunc in _OPERATORS and all(map(_is_weak, inputs))
+        if method != "__call__":
+            return outlined(getattr(ufunc, method)(*map(_plain, inputs), **options))
+        if ufunc is np.matmul:
+            A, B = map(_plain, inputs)
+            return outlined(np.matmul(A[..., :0], B[..., :0, :] if B.ndim > 1 else B[:0], **options))
+        if ufunc.signature is not None:
+            return outlined(ufunc(*map(_plain, inputs), **options))
+        shape = np.broadcast_shapes(*map(np.shape, inputs))
+        results = ufunc(*map(_entry, inputs), **options)
+        if isinstance(results, tuple):
+            return tuple(Outline(shape, result.dtype) for result in results)
+        return Outline(shape, results.dtype, weak)
+
+    def __array_function__(self, function: Callable[..., Any], types: Any, args: Any, options: Any) -> Any:
+        args, options = _mapped(args), _mapped(options)
+        result = function(*args, **options)
+        return result if function in _FILLED else outlined(result)
+
+    def refuse(self, *_: Any, **__: Any) -> NoReturn:
+        """The error of whoever asks for a number."""
+        import linecache
+
+        name, line = user_line()
+        text = linecache.getline(name, line).strip()
+        raise TypeError(f"{name}:{line}{': ' + text if text else ''}: the value of this {self.shape} {self.dtype} is "
+                        "not known while tg.compile traces the function. For a choice by value write np.where(...); to "
+                        "choose when tracing, give the function a bool, str or None instead; to see the value, "
+                        "return it")
+
+    __bool__ = __float__ = __int__ = __index__ = __complex__ = item = tolist = tobytes = refuse  # type: ignore[assignment]
+
+
+def outlined(result: Any) -> Any:
+    """What a function returned, with outlines for arrays."""
+    if isinstance(result, tuple | list):
+        return type(result)(map(outlined, result))
+    return Outline(result.shape, result.dtype) if isinstance(result, np.ndarray | np.generic) else result
+
+
+def _plain(x: Any) -> Any:
+    """Something of the same type that NumPy computes with as usual."""
+    if not isinstance(x, Outline):
+        return x
+    return x.dtype.type(0).item() if x.weak else x.view(np.ndarray)
+
+
+def _entry(x: Any) -> Any:
+    """One entry of `x` (none, if it is empty), with as many axes."""
+    x = _plain(x)
+    return x[(slice(1),) * x.ndim] if isinstance(x, np.ndarray) else x
+
+
+def _is_weak(x: Any) -> bool:
+    return x.weak if isinstance(x, Outline) else type(x) in (int, float, bool, complex)
+
+
+def _mapped(x: Any) -> Any:
+    if isinstance(x, tuple | list):
+        return type(x)(map(_mapped, x))
+    if isinstance(x, dict):
+        return {key: _mapped(value) for key, value in x.items()}
+    return _plain(x)
