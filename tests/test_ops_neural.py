@@ -47,7 +47,7 @@ def test_gelu_far_out_is_the_identity_or_zero(dtype):
     for sign in (1, -1):
         node = ops.GELU(tg.constant(sign * x))
         assert_array_equal(node.expand(*node.inputs)[0].value, node.value, strict=True)
-    assert np.isnan(orders(ops.GELU, np.array([np.nan], dtype))).all()
+    assert np.isnan(orders(ops.GELU, np.array([np.nan], dtype))[:2]).all()
 
 
 def test_gelu_is_near_the_one_of_the_normal_distribution():

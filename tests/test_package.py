@@ -30,6 +30,7 @@ LAYERS = [
     {"op"},
     {"tape"},
     {"ops"},
+    {"batching"},
     {"calculus"},
     {"compile"},
     {"detect", "testing"},

@@ -51,7 +51,7 @@ def batched(outputs: Sequence[Node], variable: Value, replacement: Node) -> list
     >>> y.value
     array([ 1., 13., 41.])
     """
-    if not len(replacement) or replacement.shape[1:] != variable.shape:
+    if replacement.shape[:1] in ((), (0,)) or replacement.shape[1:] != variable.shape:
         raise ValueError(f"{describe(replacement)} is no batch of values of {describe(variable)}")
     found = {variable: as_value(replacement)}
     _follow(Tape(*outputs, until=[variable]), found)
@@ -143,8 +143,8 @@ def _matmul(op: Op, A: Any, B: Any) -> Any:
     if not in_a and a.ndim == 2:  # C = A B is Cᵀ = Bᵀ Aᵀ
         B = SwapAxes(B, axis1=-1, axis2=-2)
         return SwapAxes(_shaped(_rows(B) @ A.T, (*B.shape[:-1], len(a))), axis1=-1, axis2=-2)
-    A = A[..., None, :] if a.ndim == 1 else A
-    B = B[..., None] if b.ndim == 1 else B
+    A = _shaped(A, (*A.shape[:-1], 1, len(a))) if a.ndim == 1 else A
+    B = _shaped(B, (*B.shape, 1)) if b.ndim == 1 else B
     ndim = max(a.ndim, b.ndim, 2)
     C = (_lifted(A, ndim) if in_a else A) @ (_lifted(B, ndim) if in_b else B)
     return _shaped(C, (len(C), *op.shape))
@@ -154,17 +154,17 @@ def _index(op: Op, x: Any, *arrays: Any) -> Any:
     n = _count(op, (x, *arrays))
     if _by_batched_masks(op, arrays):
         return _one_by_one(op, x, *arrays)
-    index, arrays, order = _indexed(op, arrays, n, op.ndim)
-    return _reordered(Index(_repeated(n, x, op.inputs[0]), *arrays, index=index), order)
+    index, parts, order = _indexed(op, arrays, n, op.ndim)
+    return _reordered(Index(_repeated(n, x, op.inputs[0]), *parts, index=index), order)
 
 
 def _scatter_add(op: Op, x: Any, *arrays: Any) -> Any:
     n, own = _count(op, (x, *arrays)), op.inputs[0]
     if _by_batched_masks(op, arrays):
         return _one_by_one(op, x, *arrays)
-    index, arrays, order = _indexed(op, arrays, n, np.ndim(own))
-    x = _reordered(_repeated(n, x, own), sorted(range(len(order)), key=order.__getitem__))
-    return ScatterAdd(x, *arrays, shape=(n, *op.shape), index=index)
+    index, parts, order = _indexed(op, arrays, n, np.ndim(own))
+    x = _reordered(_repeated(n, x, own), sorted(order, key=order.__getitem__))
+    return ScatterAdd(x, *parts, shape=(n, *op.shape), index=index)
 
 
 def _one_by_one(op: Op, *inputs: Any) -> Any:
@@ -233,23 +233,24 @@ def _by_batched_masks(op: Op, arrays: Sequence[Any]) -> bool:
     return any(x is not y and x.dtype == bool for x, y in zip(arrays, op.inputs[1:], strict=True))
 
 
-def _indexed(op: Op, arrays: Sequence[Any], n: int, ndim: int) -> tuple[Any, Sequence[Any], list[int]]:
-    """The index of an op, and its arrays, for a batch of n; and where the axes of the batch of x[index], which has
-    `ndim` axes, are in what NumPy makes of that: it puts the axes of the arrays first if other parts are between them.
+def _indexed(op: Op, arrays: Sequence[Any], n: int, ndim: int) -> tuple[tuple[Any, ...], Sequence[Any], list[int]]:
+    """The index and the arrays for a batch of n, and the order of axes that makes a batch of what NumPy returns.
+
+    One entry has `ndim` axes. NumPy puts the axes of the arrays first where other parts of the index separate them.
     """
     index, own, axes = op.options["index"], op.inputs[1:], [*range(ndim + 1)]
     places = [p for p, part in enumerate(index) if not (part is None or part is Ellipsis or isinstance(part, slice))]
     widths = [1 if x.dtype == bool else x.ndim for x in own]
     widths += [1 for p in places if isinstance(index[p], bool | np.bool)]
-    if not widths:  # nothing but slices and integers
+    if not widths:  # slices and integers
         return (slice(None), *index), arrays, axes
-    width, apart = max(widths), places[-1] - places[0] >= len(places)
+    width, separate = max(widths), places[-1] - places[0] >= len(places)
     if all(x is y for x, y in zip(arrays, own, strict=True)):
-        return (slice(None), *index), arrays, [width, *axes[:width], *axes[width + 1:]] if apart else axes
-    arrays = [np.arange(n).reshape(n, *[1] * width),
-              *[x if x is y else _lifted(x, width) for x, y in zip(arrays, own, strict=True)]]
-    before = 0 if apart else places[0]  # how many axes are before those of the arrays, where they belong
+        return (slice(None), *index), arrays, [width, *axes[:width], *axes[width + 1:]] if separate else axes
+    entries = np.arange(n).reshape(n, *[1] * width)  # each takes from its own entry of the batch
+    arrays = [entries, *[x if x is y else _lifted(x, width) for x, y in zip(arrays, own, strict=True)]]
+    before = 0 if separate else places[0]  # the number of axes in front of those of the arrays
     if Ellipsis in index[:before]:
         before = ndim - width - (len(index) - 1 - places[-1])
-    return (ARRAY, *index), arrays, [0, *axes[1 + width:1 + width + before], *axes[1:1 + width],
-                                     *axes[1 + width + before:]]
+    first, last = 1 + width, 1 + width + before
+    return (ARRAY, *index), arrays, [0, *axes[first:last], *axes[1:first], *axes[last:]]

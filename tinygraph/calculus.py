@@ -178,48 +178,51 @@ class _Record:
 
     def jacobians(self) -> list[Any]:
         """The derivatives of each entry of the output by each argument."""
-        shape, n = self.output.shape, self.output.size
-        if n > (1 if self.traced else _FEW) and WATCHER.get() is TRACE.get():  # detectors watch sweeps
-            try:
-                return self._all_rows()
-            except (TypeError, NotImplementedError, AttributeError):  # a rule that is not for nodes
-                pass
-        rows = [self.gradients(unit) for unit in np.eye(n, dtype=self.output.dtype).reshape(n, *shape)]
+        n, shape, dtype = self.output.size, self.output.shape, self.output.dtype
+        many = n > (1 if self.traced else _FEW) and WATCHER.get() is TRACE.get()  # a detector wants to see each sweep
+        if many and (found := self._batched_jacobians()) is not None:
+            return found
+        rows = [self.gradients(unit) for unit in np.eye(n, dtype=dtype).reshape(n, *shape)]
         columns = zip(*rows, strict=True) if rows else [()] * len(self.arguments)
         return [_joined(column, shape, x.shape, x.dtype) for column, x in zip(columns, self.variables, strict=True)]
 
-    def _all_rows(self) -> list[Any]:
-        """One sweep is traced, and done again on a batch of cotangents, the rows of the identity matrix.
+    def _batched_jacobians(self) -> list[Any] | None:
+        """The same from one traced sweep, computed for a batch of cotangents: the rows of the identity matrix. None if
+        the rule of an op cannot be traced.
 
-        A traced sweep writes in what is needed on branches not taken where it meets a cotangent of 0 (see `tape`), and
-        rows of the identity are zeros mostly: so it starts from zeros. But as on arrays that is rarely needed, and done
-        only if there is a NaN without it.
+        Traced, the rule on branches not taken is written in where the sweep meets a cotangent of 0 (see `tape`). The
+        rows have zeros nearly everywhere, so there the sweep starts from zeros; but on arrays, where the rule costs
+        more than the rest and matters only if there is a NaN without it, that is the second attempt.
         """
         selecting = any(isinstance(node, Op) and (node.selecting or node.rule is None) for node in self.tape)
+        seeds = [_generic(self.output), np.zeros(self.output.shape, self.output.dtype)]
         with np.errstate(all="ignore" if selecting else None):
-            if selecting and not self.traced:
-                rows = self._batched_rows(_generic(self.output))
-                if not any(np.isnan(J).any() for J in rows):
-                    return rows
-            return self._batched_rows(np.zeros(self.output.shape, self.output.dtype))
+            for seed in seeds[self.traced and selecting:1 + selecting]:
+                cotangent = Value(seed)
+                try:
+                    grads = self.sweep(cotangent)
+                except (TypeError, NotImplementedError, AttributeError):
+                    return None
+                found = self._at_each_unit(grads, cotangent)
+                if self.traced or not any(np.isnan(J).any() for J in found):
+                    break
+        return found
 
-    def _batched_rows(self, seed: np.ndarray) -> list[Any]:
+    def _at_each_unit(self, grads: Sequence[Node], cotangent: Value) -> list[Any]:
+        """What gradients are where the cotangent is one row of the identity matrix after the other."""
         n, shape, dtype = self.output.size, self.output.shape, self.output.dtype
-        cotangent = Value(seed)
-        with np.errstate(invalid="ignore"):  # 0 times infinity, which the rows may not contain
-            grads = self.sweep(cotangent)
         step = n if self.traced else max(1, _CHUNK // sum(node._value.nbytes for node in self.tape))
-        chunks = []
+        chunks: list[list[Any]] = []
         for start in range(0, n, step):
             units = np.eye(min(step, n - start), n, start, dtype).reshape(-1, *shape)
             rows = batched(grads, cotangent, Value(units))
             chunks.append([np.broadcast_to(row, (len(units), *row.shape)) if row is grad else row
-                           for row, grad in zip(rows, grads, strict=True)])  # zero, whatever the cotangent is
+                           for row, grad in zip(rows, grads, strict=True)])  # 0, whatever the cotangent is
+        shapes = [(*shape, *x.shape) for x in self.variables]
         if self.traced:
-            return [J if J.shape == (*shape, *x.shape) else np.reshape(J, (*shape, *x.shape))
-                    for J, x in zip(chunks[0], self.variables, strict=True)]
-        return [np.concatenate([rows._value for rows in parts], dtype=x.dtype).reshape(*shape, *x.shape)
-                for x, *parts in zip(self.variables, *chunks, strict=True)]
+            return [J if J.shape == s else np.reshape(J, s) for J, s in zip(chunks[0], shapes, strict=True)]
+        return [np.concatenate([rows._value for rows in parts], dtype=x.dtype).reshape(s)
+                for x, s, *parts in zip(self.variables, shapes, *chunks, strict=True)]
 
     def pack(self, results: list[Any]) -> Any:
         return results[0] if self.single else tuple(results)

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from ..node import State, Value, Version
+from ..node import State, Value
 
 PRELUDE = """
 typedef struct { uint32_t count; uint32_t more; void *type; } object_t;
@@ -183,12 +183,7 @@ class Recycled:
         self.arrays: list[np.ndarray] = []
 
     def take(self) -> np.ndarray:
-        for n in range(len(self.arrays)):
-            try:
-                array = self.arrays.pop(0)
-            except IndexError:  # another thread was faster
-                break
-            self.arrays.append(array)
+        for array in self.arrays:
             if sys.getrefcount(array) == _RECYCLABLE:
                 return array
         array = np.empty(self.shape, self.dtype)
@@ -198,9 +193,9 @@ class Recycled:
 
 
 def _count() -> int:
-    arrays = [np.empty(0)]
-    array = arrays[0]
-    return sys.getrefcount(array)
+    for array in [np.empty(0)]:
+        return sys.getrefcount(array)
+    raise AssertionError
 
 
 _RECYCLABLE = _count()  # of an array that a list and one local variable hold

@@ -9,7 +9,9 @@ targets over the same space: elementwise results and reductions side by side.
 
 from __future__ import annotations
 
+import itertools
 import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -182,8 +184,8 @@ FORMULAS: dict[Any, tuple[Callable[..., str], float]] = {
     ops.Log1p: (_call("log1p"), 20), ops.Sin: (_call("sin"), 15), ops.Cos: (_call("cos"), 15),
     ops.Tanh: (_call("tanh"), 20),
     ops.Power: (lambda t, a, b: f"pow{'f' * (t == 'float')}({a}, {b})", 40),
-    ops.Maximum: (lambda t, a, b: f"({a} >= {b} || {a} != {a}) ? {a} : {b}", 2),
-    ops.Minimum: (lambda t, a, b: f"({a} <= {b} || {a} != {a}) ? {a} : {b}", 2),
+    ops.Maximum: (lambda t, a, b: f"{a} > {b} ? {a} : {b}", 2),  # without what keeps a NaN: see Reader.extreme
+    ops.Minimum: (lambda t, a, b: f"{a} < {b} ? {a} : {b}", 2),
     ops.Less: (_comparison("<"), 1), ops.LessEqual: (_comparison("<="), 1), ops.Greater: (_comparison(">"), 1),
     ops.GreaterEqual: (_comparison(">="), 1), ops.Equal: (_comparison("=="), 1), ops.NotEqual: (_comparison("!="), 1),
     ops.LogicalAnd: (lambda t, a, b: f"({a} != 0) & ({b} != 0)", 1),
@@ -194,9 +196,11 @@ FORMULAS: dict[Any, tuple[Callable[..., str], float]] = {
     ops.Invert: (lambda t, a: f"!{a}" if t == "_Bool" else f"~{a}", 1),
     ops.IsNan: (lambda t, a: f"{a} != {a}", 1), ops.Sign: (_sign, 2),
 }
+VECTOR_MATH = ["exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "pow"]  # of these libm has vector forms
 REDUCERS = {ops.Sum: "sum", ops.Max: "max", ops.Min: "min"}
-_COMBINED = {"sum": "{0} + {1}", "max": "({0} >= {1} || {0} != {0}) ? {0} : {1}",
-             "min": "({0} <= {1} || {0} != {0}) ? {0} : {1}"}
+_COMBINED = {"sum": "{0} + {1}", "max": "{0} > {1} ? {0} : {1}", "min": "{0} < {1} ? {0} : {1}"}
+_ADDED = {"sum": "{0} + {1}", "max": "({0} > {1}) | ({0} != {0}) ? {0} : {1}",  # to memory: a NaN stays
+          "min": "({0} < {1}) | ({0} != {0}) ? {0} : {1}"}
 
 
 def temp_type(dtype: np.dtype[Any]) -> str:
@@ -210,10 +214,28 @@ class Graph:
         self.program = program
         self.make: dict[Var, Instruction] = {i.output: i for i in program.instructions}
         self.outside = {*program.inputs, *program.states, *program.constants}
+        self.patterns = {var: found for var, array in program.constants.items() if (found := pattern(array))}
         self.stored: set[Var] = set(self.outside)
 
     def is_matrix_product(self, i: Instruction) -> bool:
         return i.op is ops.MatMul
+
+
+def pattern(array: np.ndarray) -> tuple[Any, Any, int] | None:
+    """(a, b, d) if a constant needs no memory: it is `a` where column - row is d, and `b` elsewhere (d may be none)."""
+    if array.size < 16 or array.dtype.kind not in "fib":
+        return None
+    first = array.flat[0]
+    if array.ndim != 2 or min(array.shape) < 2:
+        return (first.item(), first.item(), 0) if (array == first).all() else None
+    common = array[0, -1] if array.shape[1] > 1 else first
+    rows, columns = np.nonzero(array != common)
+    if not rows.size:
+        return common.item(), common.item(), 0
+    d, value = int(columns[0] - rows[0]), array[rows[0], columns[0]]
+    same = (columns - rows == d).all() and (array[rows, columns] == value).all()
+    whole = rows.size == np.eye(*array.shape, d, dtype=bool).sum()
+    return (value.item(), common.item(), d) if same and whole else None
 
 
 class Reader:
@@ -236,10 +258,26 @@ class Reader:
         if not isinstance(x, Var):
             return x
         key = x, index
-        if key not in self.known:
+        if key not in self.known and x in self.graph.patterns:
+            self.known[key] = self.patterned(x, index)
+        elif key not in self.known:
             self.known[key] = (self.load(x, flat(index, x.shape, self.n)) if x in self.graph.stored
                                else self.compute(x, index))
         return self.known[key]
+
+    def patterned(self, x: Var, index: tuple[Affine, ...]) -> Any:
+        """An entry of a constant that follows a pattern."""
+        a, b, d = self.graph.patterns[x]
+        if a == b or len(index) != 2:
+            return self.write(number(a, x.dtype), x.dtype)
+        off = shifted(combine((index[1], 1), (index[0], -1)), -d)  # how far from the diagonal
+        real = "float" if x.dtype == np.float32 else "double"  # compilers vectorise no choice by an integer
+        text = f"({real})({{}}) != 0 ? {number(b, x.dtype)} : {number(a, x.dtype)}"
+        if (text, x.dtype, off) not in self.texts:
+            temp = Temp(f"t{len(self.statements)}", x.dtype, sum(1 << i for i, k in enumerate(off[:-1]) if k))
+            self.statements.append(Statement(temp, text, None, off))
+            self.texts[text, x.dtype, off] = temp
+        return self.texts[text, x.dtype, off]
 
     def load(self, x: Var, address: Affine) -> Temp:
         if (x, address) not in self.loads:
@@ -297,8 +335,16 @@ class Reader:
         operands = self.operands(i, index)
         dtype, result = loop_dtypes(i)
         texts = [self.cast(a, dtype) for a in operands]
-        text = FORMULAS[i.op][0](temp_type(dtype), *texts)
-        return self.write(text, result, *operands)
+        value = self.write(FORMULAS[i.op][0](temp_type(dtype), *texts), result, *operands)
+        return self.unless_nan(value, texts[0], operands[0]) if i.op in (ops.Maximum, ops.Minimum) else value
+
+    def unless_nan(self, value: Temp, text: str, *operands: Any) -> Temp:
+        """`value`, or NaN where an operand is: a comparison keeps the NaN of its second operand and loses that of its
+        first. In statements of their own, which the compiler makes one instruction each, and no branch."""
+        if value.dtype.kind != "f":
+            return value
+        nan = self.write(" | ".join(f"({x} != {x})" for x in text.split()), _BOOL, *operands)
+        return self.write(f"{nan.name} ? NAN : {value.name}", value.dtype, nan, value)
 
     def inside(self, a: Affine, low: int, high: int) -> bool:
         """Whether low <= a < high, for all values of the counters; `Split` if that depends on them."""
@@ -443,14 +489,15 @@ def _reduction(r: Reader, i: Instruction, index: tuple[Affine, ...]) -> Any:
         raise MustStore(i.output)
     kept = iter(index if not i.options.get("keepdims") else [a for d, a in enumerate(index) if d not in axes])
     pattern = [None if d in axes else next(kept) for d in range(x.ndim)]
-    kind, total = REDUCERS[i.op], None
+    dtype, values = i.output.dtype, []
     for entry in np.ndindex(*lengths):
         own = iter(entry)
         value = r.value(x, tuple(constant(r.n, next(own)) if a is None else a for a in pattern))
-        value = r.write(r.cast(value, i.output.dtype), i.output.dtype, value)
-        total = value if total is None else r.write(_COMBINED[kind].format(total.name, value.name), i.output.dtype,
-                                                    total, value)
-    return total
+        values.append(r.write(r.cast(value, dtype), dtype, value))
+    total = values[0]
+    for value in values[1:]:
+        total = r.write(_COMBINED[REDUCERS[i.op]].format(total.name, value.name), dtype, total, value)
+    return total if i.op is ops.Sum else r.unless_nan(total, " ".join(value.name for value in values), *values)
 
 
 def product_operands(i: Instruction, index: tuple[Affine, ...], k: Affine, n: int) -> tuple[Any, Any]:
@@ -502,6 +549,7 @@ class Target:
     kind: str = "store"
     reduced: frozenset[int] = frozenset()
     scattered: bool = False
+    window: frozenset[int] = frozenset()  # counters inside a window, which are no good for the innermost loop
     reads: dict[tuple[Var, Affine], None] = field(default_factory=dict)
     inlined: list[tuple[Var, tuple[Affine, ...]]] = field(default_factory=list)
 
@@ -520,7 +568,7 @@ def _space(shape: Sequence[int]) -> tuple[tuple[int, ...], tuple[Affine, ...]]:
 def target_of(graph: Graph, var: Var) -> Target:
     """How to store `var` in loops. `MustStore` and `Unavailable` as they come."""
     i = graph.make[var]
-    if i.op in REDUCERS:
+    if i.op in REDUCERS and math.prod(i.inputs[0].shape[a] for a in reduced_axes(i)) > UNROLLED:
         x, axes = i.inputs[0], reduced_axes(i)
         space, index = _space(x.shape)
         n = len(space)
@@ -558,8 +606,11 @@ def target_of(graph: Graph, var: Var) -> Target:
         *rest, a, b, u, v = index
         down, across = i.options["stride"]
         own = [*rest, combine((a, down), (u, 1)), combine((b, across), (v, 1))]
-        reduced = frozenset(w[:-1].index(1) for w in (u, v) if any(w[:-1]))
-        return Target(var, space, lambda r: r.value(x, index), flat(own, var.shape, len(space)), "sum", reduced, True)
+        window = frozenset(w[:-1].index(1) for w in (u, v) if any(w[:-1]))
+        # Windows that do not overlap write each entry once.
+        apart = all(m <= s for m, s in zip(x.shape[-2:], i.options["stride"], strict=True))
+        return Target(var, space, lambda r: r.value(x, index), flat(own, var.shape, len(space)),
+                      "store" if apart else "sum", frozenset() if apart else window, True, window)
     space, index = _space(var.shape)
     return Target(var, space, lambda r: r.compute(var, index), flat(index, var.shape, len(space)))
 
@@ -619,13 +670,10 @@ class Nest:
         if 0 in self.space:
             return [line for t in self.targets for line in _filled(t, place)]
         found = list(pieces(self.graph, [(0, m) for m in self.space], self.evaluate))
-        affine = [s.address for (_, r), _ in found for s in r.statements if s.source is not None]
+        affine = [s.address for (_, r), _ in found for s in r.statements if s.address]
         affine += [t.address for t in self.targets]
         lengths = list(self.space)
-        if len(found) == 1:
-            gone = self._collapse(affine, lengths)
-        else:
-            gone = set()
+        gone = self._collapse(affine, lengths) if len(found) == 1 else set()
         order = self._order(affine, [c for c in range(n) if c not in gone])
         whole = len(found) == 1
         lines: list[str] = []
@@ -634,8 +682,44 @@ class Nest:
                 lines += _filled(t, place)
         for (ranges, reader), values in found:
             limits = {c: (0, lengths[c]) if whole else ranges[c] for c in order}
-            lines += self._loops(order, limits, reader, values, place, whole, threads)
+            lines += self._jammed(order, limits, reader, values, place, whole, threads)
         return lines
+
+    def _jammed(self, order: list[int], limits: dict[int, tuple[int, int]], reader: Reader, values: list[Temp],
+                place: Callable[[Var], str], whole: bool, threads: int) -> list[str]:
+        """The loops; where it helps, several turns are written into one, so that sums do not wait for each other."""
+        window = {c for t in self.targets for c in t.window}
+        apart = all(t.kind == "store" for t in self.targets)
+        if window and apart and math.prod(limits[c][1] - limits[c][0] for c in window) <= UNROLLED:
+            inside = sorted(window)  # all entries of a window are written side by side
+            turns = [dict(zip(inside, entry, strict=True))
+                     for entry in itertools.product(*[range(*limits[c]) for c in inside])]
+            order = [c for c in order if c not in window]
+            return self._loops(order, limits, reader, values, place, whole, threads, turns)
+        if not self._can_jam(order, limits, reader):
+            return self._loops(order, limits, reader, values, place, whole, threads, [{}])
+        c, lines = order[-2], []
+        low, high = limits[c]
+        middle = high - (high - low) % JAM
+        for part, turns in (((low, middle), [{c: turn} for turn in range(JAM)]), ((middle, high), [{}])):
+            if part[0] < part[1]:
+                lines += self._loops(order, {**limits, c: part}, reader, values, place, whole, threads, turns)
+        return lines
+
+    def _can_jam(self, order: list[int], limits: dict[int, tuple[int, int]], reader: Reader) -> bool:
+        if len(order) < 2 or len(reader.statements) > 16 or any(t.scattered for t in self.targets):
+            return False
+        *_, c, inner = order
+        sums = [t for t in self.targets if t.kind != "store"]
+        return (limits[c][1] - limits[c][0] >= JAM and bool(sums)
+                and all(c not in t.reduced or inner not in t.reduced for t in sums))
+
+    def _scalar(self, inner: int, reader: Reader) -> bool:
+        """Whether the innermost loop jumps through memory and does little else: gathering is slower than one by one."""
+        addresses = [t.address for t in self.targets] + [s.address for s in reader.statements if s.source is not None]
+        calls = {f"{name}{f}(" for name in VECTOR_MATH for f in ("", "f")}
+        return (any(a[inner] not in (0, 1) for a in addresses)
+                and not any(call in s.text for s in reader.statements for call in calls))
 
     def _collapse(self, affine: Sequence[Affine], lengths: list[int]) -> set[int]:
         """Merge each counter into the next where both walk through memory as one; the counters that are gone."""
@@ -652,7 +736,7 @@ class Nest:
         if len(counters) < 2:
             return counters
         stores = [t.address for t in self.targets]
-        barred = {c for t in self.targets if t.scattered for c in t.reduced}
+        barred = {c for t in self.targets for c in t.window}
 
         def score(c: int) -> tuple[float, int]:
             each = sum(1.0 if a[c] == 1 else 0.5 if a[c] == 0 else -2.0 for a in [*affine, *stores])
@@ -661,7 +745,7 @@ class Nest:
             return (-1e9 if c in barred else each + short), c
 
         inner = max(counters, key=score)
-        outer = [c for c in counters if c != inner]
+        outer = sorted([c for c in counters if c != inner], key=lambda c: c in barred)
         if any(inner in t.reduced for t in self.targets):  # let other reduced loops be next to it
             outer.sort(key=lambda c: all(c in t.reduced for t in self.targets if t.reduced))
         return [*outer, inner]
@@ -675,45 +759,54 @@ class Nest:
         return start, not any(c in t.reduced for c in order[:start])
 
     def _loops(self, order: list[int], limits: dict[int, tuple[int, int]], reader: Reader, values: list[Temp],
-               place: Callable[[Var], str], whole: bool, threads: int) -> list[str]:
+               place: Callable[[Var], str], whole: bool, threads: int, turns: list[dict[int, int]]) -> list[str]:
         level_of = {c: level for level, c in enumerate(order)}
         after = len(order)
+        jammed, jam = sum(1 << c for c in turns[0]), len(turns)
+        own = {s.temp.name: bool(s.temp.bits & jammed) for s in reader.statements}  # of a turn of its own
 
-        def level(bits: int) -> int:
-            return max((level_of[c] + 1 for c in level_of if bits >> c & 1), default=0)
+        def at(a: Affine, turn: int) -> str:
+            return _address(shifted(a, sum(a[c] * by for c, by in turns[turn].items())), order)
+
+        def named(text: str, turn: int) -> str:
+            return re.sub(r"\bt\d+\b", lambda m: f"{m[0]}_{turn}" if own[m[0]] else m[0], text) if jammed else text
 
         body: list[list[str]] = [[] for _ in range(after + 1)]  # body[l]: inside l loops
         for s in reader.statements:
-            text = s.text if s.source is None else f"{place(s.source)}[{_address(s.address, limits)}]"
-            if s.source is not None and s.source.dtype.kind == "b":
-                text += " != 0"
-            body[level(s.temp.bits)].append(f"const {temp_type(s.temp.dtype)} {s.temp.name} = {text};")
+            level = max((level_of[c] + 1 for c in level_of if s.temp.bits >> c & 1), default=0)
+            for turn in range(jam if own[s.temp.name] else 1):
+                where = at(s.address, turn) if s.address else ""
+                text = f"{place(s.source)}[{where}]" if s.source is not None else named(s.text.format(where), turn)
+                if s.source is not None and s.source.dtype.kind == "b":
+                    text += " != 0"
+                body[level].append(f"const {temp_type(s.temp.dtype)} {named(s.temp.name, turn)} = {text};")
         before: list[list[str]] = [[] for _ in range(after + 1)]
         behind: list[list[str]] = [[] for _ in range(after + 1)]
         blocked = after == 1 and limits[order[0]][1] - limits[order[0]][0] > 2 * BLOCK
         registers: list[Register] = []
-        for number_, (t, value) in enumerate(zip(self.targets, values, strict=True)):
-            entry = f"{place(t.var)}[{_address(t.address, limits)}]"
-            if t.kind == "store":
-                body[after].append(f"{entry} = {value.name};")
-                continue
+        for number_, (t, result) in enumerate(zip(self.targets, values, strict=True)):
             start, complete = self._in_registers(t, order)
-            if start == after:
-                body[after].append(f"{entry} = {_COMBINED[t.kind].format(entry, value.name)};")
-                continue
-            own = [Register(f"r{number_}", t.kind, t.var.dtype)]
-            body[after].append(own[0].add(value.name))
-            if t.kind != "sum" and t.var.dtype.kind == "f":  # a comparison loses a NaN that comes first
-                own.append(Register(f"n{number_}", "any", np.dtype(np.int32)))
-                body[after].append(own[1].add(f"{value.name} != {value.name}"))
-            registers += own
-            before[start] += [register.declared(blocked) for register in own]
-            total = own[0].name + "_all" * blocked
-            if len(own) > 1:
-                behind[start].append(f"if ({own[1].name}{'_all' * blocked}) {total} = NAN;")
-            combined = total if complete and whole else _COMBINED[t.kind].format(entry, total)
-            behind[start].append(f"{entry} = {combined};")
-        work = math.prod(high - low for low, high in limits.values()) * max(sum(map(len, body)), 1)
+            for turn in range(jam):
+                entry, value = f"{place(t.var)}[{at(t.address, turn)}]", named(result.name, turn)
+                if t.kind == "store":
+                    body[after].append(f"{entry} = {value};")
+                    continue
+                if start == after:
+                    body[after].append(f"{entry} = {_ADDED[t.kind].format(entry, value)};")
+                    continue
+                pair = [Register(f"r{number_}" + f"_{turn}" * bool(jammed), t.kind, t.var.dtype)]
+                body[after].append(pair[0].add(value))
+                if t.kind != "sum" and t.var.dtype.kind == "f":  # a comparison loses a NaN that comes first
+                    pair.append(Register("n" + pair[0].name[1:], "any", np.dtype(np.int32)))
+                    body[after].append(pair[1].add(f"{value} != {value}"))
+                registers += pair
+                before[start] += [register.declared(blocked) for register in pair]
+                total = pair[0].name + "_all" * blocked
+                if len(pair) > 1:
+                    behind[start].append(f"if ({pair[1].name}{'_all' * blocked}) {total} = NAN;")
+                combined = total if complete and whole else _ADDED[t.kind].format(entry, total)
+                behind[start].append(f"{entry} = {combined};")
+        work = math.prod(limits[c][1] - limits[c][0] for c in order) * max(sum(map(len, body)), 1)
         parallel = threads > 1 and after and work > 100_000
         team = f"#pragma omp parallel for num_threads({threads}) schedule(static)" if parallel else ""
         lines = _Lines()
@@ -732,9 +825,10 @@ class Nest:
             low, high = limits[c]
             if l == 1 and after > 1 and all(c not in t.reduced for t in self.targets):
                 lines.put(team)
-            if l == after and high - low >= 4:
+            if l == after and high - low >= 4 and not self._scalar(c, reader):
                 lines.put("#pragma omp simd" + "".join(f" reduction({r.clause})" for r in registers))
-            lines.put(f"for (int64_t i{c} = {low}; i{c} < {high}; i{c}++) {{", *body[l], *before[l])
+            step = f"i{c} += {jam}" if c in turns[0] else f"i{c}++"
+            lines.put(f"for (int64_t i{c} = {low}; i{c} < {high}; {step}) {{", *body[l], *before[l])
         for l in range(after - 1, -1, -1):
             lines.put("}", *behind[l])
         if not order:
@@ -783,6 +877,7 @@ class _Lines:
             self.depth += text.endswith("{")
 
 
+JAM = 4  # turns of a loop written into one
 BLOCK = 2048  # entries summed in one go: sums of such sums lose few digits
 
 
@@ -806,8 +901,8 @@ def _filled(t: Target, place: Callable[[Var], str]) -> list[str]:
     return [f"for (int64_t i = 0; i < {t.var.size}; i++) {place(t.var)}[i] = {value};"]
 
 
-def _address(a: Affine, limits: dict[int, tuple[int, int]]) -> str:
-    terms = [f"i{c}" if k == 1 else f"{k}*i{c}" for c, k in enumerate(a[:-1]) if k and c in limits]
+def _address(a: Affine, counters: Sequence[int]) -> str:
+    terms = [f"i{c}" if k == 1 else f"{k}*i{c}" for c, k in enumerate(a[:-1]) if k and c in counters]
     if a[-1] or not terms:
         terms.append(str(a[-1]))
     return " + ".join(terms)

@@ -22,6 +22,7 @@ from .loops import (
     C_TYPES,
     REDUCERS,
     SMALL_PRODUCT,
+    VECTOR_MATH,
     Affine,
     Graph,
     MustStore,
@@ -32,7 +33,6 @@ from .loops import (
     Temp,
     Unavailable,
     cost_of,
-    flat,
     number,
     pieces,
     target_of,
@@ -218,8 +218,8 @@ class Schedule:
         """An operand of BLAS: one of its last two strides is 1."""
         source, address = self.view(x)
         rows, columns = address[-3:-1]
-        if not ((columns == 1 or x.shape[-1] == 1) and (rows >= x.shape[-1] or x.shape[-2] == 1)
-                or (rows == 1 or x.shape[-2] == 1) and (columns >= x.shape[-2] or x.shape[-1] == 1)):
+        if not (((columns == 1 or x.shape[-1] == 1) and (rows >= x.shape[-1] or x.shape[-2] == 1))
+                or ((rows == 1 or x.shape[-2] == 1) and (columns >= x.shape[-2] or x.shape[-1] == 1))):
             raise MustStore(x)
         return View(source, address[:-1], address[-1], x.shape)
 
@@ -299,7 +299,7 @@ class Schedule:
             inclusive[i.output] = cost_of(self.graph, i) + sum(
                 inclusive.get(x, 0) for x in i.vars if x not in self.graph.stored)
             again = times.get(i.output, 0) / max(i.output.size, 1) - 1
-            if again > 0.5 and again * inclusive[i.output] > 4 and i.op in _WORTH:
+            if again > 0.5 and again * inclusive[i.output] > 12 and i.op in _WORTH:
                 dear.append(i.output)
         if not dear:
             return False
@@ -335,7 +335,6 @@ PRELUDE = """\
 #include <string.h>
 
 """
-_MATH = ["exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "pow"]
 
 
 def declarations(body: str) -> str:
@@ -343,7 +342,7 @@ def declarations(body: str) -> str:
     import re
 
     lines = []
-    for name in _MATH:
+    for name in VECTOR_MATH:
         for ctype, call in (("double", name), ("float", name + "f")):
             if re.search(rf"\b{call}\(", body):
                 arguments = ", ".join([ctype] * (2 if name == "pow" else 1))
@@ -471,7 +470,7 @@ class Printer:
 
         def operand(x: View) -> tuple[str, int, str]:
             rows, columns = x.strides[-2:]
-            if columns == 1 and (rows >= x.shape[-1] or x.shape[-2] == 1) or x.shape[-1] == 1 and rows != 1:
+            if (columns == 1 and (rows >= x.shape[-1] or x.shape[-2] == 1)) or (x.shape[-1] == 1 and rows != 1):
                 flag, step = "N", max(rows, x.shape[-1])
             else:
                 flag, step = "T", max(columns, x.shape[-2])

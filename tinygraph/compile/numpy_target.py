@@ -1,32 +1,571 @@
-"""The NumPy target (interpreting, for now)."""
+"""The NumPy target: a program as the source that a careful person would have written by hand, and ready to run.
+
+`Plan` decides what is one statement, in which order, and whose memory a result gets; `Writer` gives names and writes
+the source (`numpy_text` knows how each op is written); `Executable` runs it, and `export` makes a module of it that
+needs NumPy alone.
+"""
 
 from __future__ import annotations
 
+import base64
+import builtins
+import heapq
+import itertools
+import keyword
+import linecache
+import os
+import re
+import sys
+import textwrap
+import unicodedata
+import weakref
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from .program import Program
+from .. import ops
+from ..calculus import Variable
+from . import buffers
+from .numpy_text import (
+    COPY,
+    FILLED,
+    FOREIGN,
+    RESHAPED,
+    UFUNC,
+    Call,
+    Copy,
+    Form,
+    Text,
+    augmented,
+    dtype_argument,
+    dtype_name,
+    form_of,
+    is_array,
+    literal,
+    mathematics,
+)
+from .program import Instruction, Operand, Program, Var, ordered
+
+SMALL = 1024  # bytes up to which a result is made anew each time: NumPy keeps such blocks at hand itself
+OPERATIONS = 3  # in one expression at most, besides the last
+
+_RENAMING = (ops.Identity, ops.StopGradient, Variable)
+_STRIDED = (ops.Transpose, ops.Windows, ops.Index, ops.BroadcastTo)  # a Reshape of these copies
 
 
-class Executable:
-    name = "numpy"
+# ---------------------------------------------------------------------------------------------------------------- plan
+
+@dataclass(eq=False)
+class Statement:
+    """An instruction, together with those that are written inside its expression.
+
+    state: the state whose memory it writes into. over: what is in the memory that it writes into, if that is dead.
+    """
+
+    instruction: Instruction
+    form: Form
+    state: Var | None = None
+    over: Var | None = None
+
+    @property
+    def output(self) -> Var:
+        return self.instruction.output
+
+
+class Cyclic(Exception):
+    """The new value of a state cannot be written straight into its memory."""
+
+    def __init__(self, state: Var) -> None:
+        super().__init__(state)
+        self.state = state
+
+
+class Plan:
+    """What is one statement, in which order, in whose memory."""
+
+    def __init__(self, program: Program, indirect: Counter[Var]) -> None:
+        self.program = program
+        self.indirect = indirect  # states that are updated by a copy (1), or by a copy of a copy (2)
+        self.make: dict[Var, Instruction] = {}
+        self.form: dict[Var, Form] = {}
+        self.same: dict[Var, Operand] = {}
+        self.checks: list[Instruction] = []
+        self.sequence: list[Instruction] = []
+        self.direct: dict[Var, Var] = {}  # a value, and the state whose memory it is written into
+        for i in ordered(program.instructions, program.results):
+            self._enter(i)
+        self.outputs = self._outputs()
+        self._updates()
+        self.uses = Counter(x for i in self.sequence for x in i.vars)
+        self.uses.update((*self.outputs, *self.direct))
+        self.inline: set[Var] = set()
+        self.weight: Counter[Var] = Counter()
+        for i in self.sequence:
+            self._choose_inline(i)
+        self._chain()
+        self.statements = self._ordered([Statement(i, self.form[i.output], self.direct.get(i.output))
+                                         for i in self.sequence if i.output not in self.inline])
+        self._share()
+
+    def _enter(self, i: Instruction) -> None:
+        """Add an instruction. What only renames an operand, or checks it, has the operand's name."""
+        i = replace(i, inputs=tuple(self.same.get(x, x) if isinstance(x, Var) else x for x in i.inputs))
+        x = i.inputs[0] if i.inputs else None
+        if i.op is ops.InRange:
+            self._add(replace(i, output=Var((), i.output.dtype)))
+        if i.op is ops.InRange or i.op in _RENAMING:
+            if is_array(x) or i.output.weak:
+                self.same[i.output] = x
+                return
+            i = Instruction(ops.Cast, i.inputs, {"dtype": i.output.dtype}, i.output)
+        self._add(i)
+
+    def _add(self, i: Instruction) -> Var:
+        form = form_of(i)
+        if i.op is ops.Reshape and i.output.nbytes > SMALL and self.make_op(i.inputs[0]) in _STRIDED:
+            form = RESHAPED
+        self.sequence.append(i)
+        self.make[i.output], self.form[i.output] = i, form
+        return i.output
+
+    def make_op(self, x: Operand) -> Any:
+        return self.make[x].op if x in self.make else None
+
+    def _outputs(self) -> list[Operand]:
+        """The outputs, each in memory of its own."""
+        found: list[Operand] = []
+        for output in self.program.outputs:
+            x = self.same.get(output, output)
+            if is_array(x):
+                if self.make_op(x) is ops.BroadcastTo:
+                    self.form[x] = FILLED
+                if x not in self.make or x in found or self.form[x].view or self.form[x] is FOREIGN:
+                    x = self._add(Instruction(Copy, (x,), {}, Var(x.shape, x.dtype, x.name)))
+            found.append(x)
+        return found
+
+    def _updates(self) -> None:
+        """Decide which new values are computed in the memory of their state; the others are copied there."""
+        for state, new in self.program.updates:
+            x = self.same.get(new, new)
+            if x is state:
+                continue
+            if self.make_op(x) is ops.BroadcastTo:
+                self.form[x] = FILLED
+            if self.indirect[state] or x not in self.make or x in self.outputs or x in self.direct or (
+                    not self._may_write(self.make[x], state)):
+                if self.indirect[state] > 1:
+                    x = self._add(Instruction(Copy, (x,), {}, Var(state.shape, state.dtype)))
+                x = self._add(Instruction(Copy, (x,), {}, Var(state.shape, state.dtype)))
+            self.direct[x] = state
+
+    def _may_write(self, i: Instruction, state: Var) -> bool:
+        form = self.form[i.output]
+        if form.view or form.raises or i.output.weak or not (form.into or form.lines):
+            return False
+        return form is UFUNC or state not in self.origins(i)
+
+    def origins(self, i: Instruction) -> set[Var]:
+        """What an instruction depends on through views."""
+        found: set[Var] = set()
+        todo = list(i.vars)
+        while todo:
+            x = todo.pop()
+            found.add(x)
+            if x in self.make and x not in self.direct:
+                todo += self.make[x].vars
+        return found
+
+    # ---------------------------------------------------------------------------------------- what is one expression
+
+    def _choose_inline(self, i: Instruction) -> None:
+        """Choose the operands that are written inside this instruction's expression."""
+        for x in i.vars:
+            if x in self.inline or self._may_inline(x, i):
+                self.inline.add(x)
+                self.weight[i.output] += self.weight[x] + (not self.form[x].view)
+
+    def _may_inline(self, x: Var, consumer: Instruction) -> bool:
+        i = self.make.get(x)
+        if i is None or x in self.direct or x in self.outputs or self.form[consumer.output].repeats:
+            return False
+        form = self.form[x]
+        if form.text is None or form.raises or not (form.view or x.nbytes <= SMALL):
+            return False
+        if i.op is ops.Transpose and not any(y in self.inline for y in i.vars):
+            return True  # costs no more than a name
+        return self.uses[x] == 1 and (not x.name or x.name == consumer.output.name) and (
+            self.weight[x] + self.weight[consumer.output] < OPERATIONS)
+
+    def _chain(self) -> None:
+        """`v *= 0.9` and then `v += g`: what an update is made of may be computed in the state's memory, too."""
+        for x, state in list(self.direct.items()):
+            while state not in self.reads(x):
+                before = [y for y in self.form[x].over(self.make[x]) if self.uses[y] == 1 and y in self.make
+                          and y not in self.inline and self.form[y] is UFUNC and state in self.reads(y)
+                          and y not in self.direct]
+                if not before:
+                    break
+                x = before[0]
+                self.direct[x] = state
+
+    # ------------------------------------------------------------------------------------------------------- the order
+
+    def leaves(self, x: Var) -> Iterator[Var]:
+        """The variables that the statement of `x` names."""
+        for y in self.make[x].vars:
+            if y in self.inline:
+                yield from self.leaves(y)
+            else:
+                yield y
+
+    def memory(self, x: Var) -> set[Var]:
+        """In whose memory a variable is, or may be."""
+        form = self.form.get(x)
+        if form is None or not (form.view or form is FOREIGN):
+            return {x}
+        sources = self.make[x].vars if form is FOREIGN else self.make[x].vars[:1]
+        return set().union(*[self.memory(y) for y in sources], {x} if form is FOREIGN else ())
+
+    def reads(self, x: Var) -> set[Var]:
+        """Whose memory the statement of `x` reads."""
+        return set().union(*[self.memory(y) for y in self.leaves(x)])
+
+    def _ordered(self, statements: list[Statement]) -> list[Statement]:
+        """The statements as they come, but what writes into a state after all that reads its old value, and after all
+        that may raise."""
+        place = {s.output: n for n, s in enumerate(statements)}
+        first: dict[Var, int] = {}  # for each state the statement that writes into it first
+        for n, s in enumerate(statements):
+            if s.state is not None and not any(self.direct.get(y) is s.state for y in self.leaves(s.output)):
+                first[s.state] = n
+        before: list[set[int]] = [{place[y] for y in self.leaves(s.output) if y in place} for s in statements]
+        for n, s in enumerate(statements):
+            for state in first if s.form.raises else self.reads(s.output):
+                if state in first and first[state] != n:
+                    before[first[state]].add(n)
+        after: list[list[int]] = [[] for _ in statements]
+        for n, earlier in enumerate(before):
+            for m in earlier:
+                after[m].append(n)
+        missing = [len(earlier) for earlier in before]
+        ready = [n for n, count in enumerate(missing) if not count]
+        found = []
+        while ready:
+            n = heapq.heappop(ready)
+            found.append(statements[n])
+            for m in after[n]:
+                missing[m] -= 1
+                if not missing[m]:
+                    heapq.heappush(ready, m)
+        if len(found) < len(statements):
+            raise Cyclic(next(state for state, n in first.items() if missing[n]))
+        return found
+
+    # ---------------------------------------------------------------------------------------------------------- memory
+
+    def _share(self) -> None:
+        """Plan whose memory each large result gets."""
+        kinds: dict[Any, Any] = {}
+        steps = []
+        for s in self.statements:
+            x = s.output
+            managed = (is_array(x) and x.nbytes > SMALL and s.state is None and not s.form.view
+                       and s.form is not FOREIGN and s.instruction.op is not ops.InRange)
+            if managed:
+                kinds[x] = x.shape, x.dtype
+            may = managed and (s.form.into is not None or s.form.lines is not None)
+            steps.append(buffers.Step(x if managed else None, self.reads(x),
+                                      self._overwrites(s.instruction, kinds) if may else ()))
+        held = [x for x in self.outputs if x in kinds]
+        self.owner: dict[Any, Any] = buffers.owners(steps, kinds, held)
+        intervals = buffers.lifetimes(steps, self.owner, held)
+        kept = {self.owner[x] for x in held}  # what the caller gets is made anew in each call
+        made = {x for x in intervals if self.form[x].into is None and self.form[x].lines is None}
+        borrowed = {x: interval for x, interval in intervals.items() if x not in kept and x not in made}
+        self.borrowed: dict[Any, Any] = buffers.pooled(kinds, borrowed)
+        self.bytes = sum(x.nbytes for x in set(self.borrowed.values())), sum(
+            x.nbytes for x in self.owner if self.owner[x] in self.borrowed)
+        last: dict[Any, Var] = {}
+        for s in self.statements:
+            if (mine := self.owner.get(s.output)) is not None:
+                s.over = last.get(mine)
+                last[mine] = s.output
+
+    def _overwrites(self, i: Instruction, kinds: dict[Any, Any]) -> list[Var]:
+        found = []
+        for x in self.form[i.output].over(i):
+            others = [y for y in i.vars if y is not x]
+            touched = set().union(*[self.reads(y) if y in self.inline else self.memory(y) for y in others])
+            if x in kinds and x not in self.inline and x not in touched:
+                found.append(x)
+        return found
+
+
+def planned(program: Program) -> Plan:
+    indirect: Counter[Var] = Counter()
+    while True:
+        try:
+            return Plan(program, indirect)
+        except Cyclic as cycle:
+            indirect[cycle.state] += 1
+
+
+# -------------------------------------------------------------------------------------------------------------- source
+
+# What a person calls the result of an op, where the model has no name for it.
+_HINTS: dict[type, str] = {
+    ops.Exp: "E", ops.Log: "log", ops.Sum: "total", ops.Max: "largest", ops.Min: "smallest", ops.Multiply: "product",
+    ops.MatMul: "product", ops.Divide: "ratio", ops.Subtract: "difference", ops.Add: "added", ops.Keep: "kept",
+    ops.Where: "chosen", ops.Sqrt: "root", ops.Index: "part", ops.ScatterAdd: "scattered", ops.Pad: "padded",
+    ops.Concatenate: "joined", ops.FoldWindows: "image", ops.Cast: "cast", ops.Reshape: "reshaped",
+    ops.BroadcastTo: "repeated", ops.Negative: "negative", ops.Equal: "equal",
+    **dict.fromkeys((ops.Less, ops.LessEqual, ops.Greater, ops.GreaterEqual, ops.NotEqual, ops.LogicalNot,
+                     ops.BitwiseAnd, ops.BitwiseOr, ops.BitwiseXor, ops.IsNan), "mask"),
+}
+_RESERVED = {*keyword.kwlist, *keyword.softkwlist, *dir(builtins), "np", "base64", "constants", "workspace",
+             "new_workspace"}
+_WIDTH = 110
+_COMMENTS = 64  # the column of comments
+_FORMULA = 60
+
+
+class Writer:
+    """The source of a plan. Also answers what forms ask (`numpy_text.Source`)."""
 
     def __init__(self, program: Program) -> None:
         self.program = program
-        self.source = str(program)
-        self.updated = [program.states.index(state) for state, _ in program.updates]
+        self.plan = planned(program)
+        self.taken = set(_RESERVED)
+        self.function = self._unique(program.name)
+        self.names: dict[Var, str] = {}
+        self.made_once: dict[Any, str] = {}  # names of constants
+        self.definitions: list[str] = []
+        self.large: list[np.ndarray] = []
+        self.objects: dict[str, Any] = {}  # what no source can express, by name
+        self.arguments = (*program.inputs, *program.states)
+        for x in self.arguments:
+            self.names[x] = self._unique(x.name or "x")
+        self.arrays: dict[Var, list[str]] = {}  # of the workspace, with all names that they get
+        self.commented = set(self.names.values())
+        body = self._body()
+        self.source = "\n".join([*self._head(), *self._workspace(), *self._signature(), *body, ""])
 
-    def quick(self, entry: Any) -> None:
-        return None
+    # ------------------------------------------------------------------------------------------------ what forms ask
 
-    def run(self, inputs: list[Any], states: list[np.ndarray]) -> list[Any]:
-        outputs, new = self.program.run(inputs, states)
-        new = [np.array(x) for x in new]
-        for i, x in zip(self.updated, new, strict=True):
-            states[i][...] = x
-        return [np.array(x) if not var.weak else x for x, var in zip(outputs, self.program.outputs, strict=True)]
+    def text(self, x: Operand) -> Text:
+        if not isinstance(x, Var):
+            return literal(x)
+        if x in self.plan.inline:
+            i = self.plan.make[x]
+            return self.plan.form[x].text(Call(i, self))  # type: ignore[misc]
+        if x in self.program.constants:
+            return Text(self.constant(self.program.constants[x], x.name))
+        return Text(self.names[x])
+
+    def maker(self, x: Operand) -> Instruction | None:
+        return self.plan.make[x] if x in self.plan.inline else None
+
+    def value(self, x: Operand) -> np.ndarray | None:
+        return self.program.constants.get(x) if isinstance(x, Var) else None
+
+    def local(self, hint: str) -> str:
+        return self._unique(hint)
+
+    def foreign(self, thing: Any, hint: str) -> str:
+        known = [name for name, it in self.objects.items() if it is thing]
+        name = known[0] if known else self._unique(hint)
+        self.objects[name] = thing
+        return name
+
+    def constant(self, array: np.ndarray, hint: str) -> str:
+        key = array.shape, array.dtype.str, array.tobytes()
+        if key not in self.made_once:
+            text, kind = _constant_text(array)
+            name = self.made_once[key] = self._unique(hint or kind)
+            if not text:
+                text = f"constants[{len(self.large)}]"
+                self.large.append(array)
+            self.definitions.append(f"{name} = {text}")
+        return self.made_once[key]
+
+    def _unique(self, hint: str) -> str:
+        name = unicodedata.normalize("NFKC", re.sub(r"\W", "_", hint))[:40]
+        name = name if name.isidentifier() else "x" + name
+        name = name if name.isidentifier() else "x"
+        tried = name if name not in _RESERVED else name + "_"
+        n = 1
+        while tried in self.taken:
+            n += 1
+            tried = f"{name}_{n}"
+        self.taken.add(tried)
+        return tried
+
+    # ------------------------------------------------------------------------------------------------------- the body
+
+    def _body(self) -> list[str]:
+        lines: list[str] = []
+        group: list[tuple[Statement, list[str]]] = []
+        statements = self.plan.statements
+        for n, s in enumerate(statements):
+            self._name(s)
+            written = self._written(s)
+            if written:
+                group.append((s, written))
+            following = statements[n + 1] if n + 1 < len(statements) else None
+            goes_on = following is not None and following.over is s.output and following.output.name in (
+                "", s.output.name)
+            if (s.output.name or s.state is not None) and not goes_on:
+                lines += self._group(group)
+                group = []
+        lines += self._group(group)
+        returned = [self.text(x).code for x in self.plan.outputs]
+        if returned:
+            lines += wrapped(f"    return {', '.join(returned)}" if len(returned) == 1
+                             else f"    return ({', '.join(returned)})")
+        arrays = {x: names for x, names in self.arrays.items()}
+        if arrays:
+            first = ", ".join(names[0] for names in arrays.values())
+            lines = [*wrapped(f"    ({first},) = workspace or new_workspace()"), *lines]
+        return lines
+
+    def _name(self, s: Statement) -> None:
+        """Give the result of a statement its name: that of the memory it is in, unless the model has another."""
+        x, mine = s.output, self.plan.owner.get(s.output)
+        if s.state is not None:
+            self.names[x] = self.names[s.state]
+        elif s.over is not None and x.name in ("", s.over.name):
+            self.names[x] = self.names[s.over]
+        elif s.instruction.op is not ops.InRange:
+            hint = x.name or _HINTS.get(s.instruction.op) or s.instruction.op.__name__.lower()
+            self.names[x] = self._unique(hint)
+        if mine in self.plan.borrowed:
+            names = self.arrays.setdefault(self.plan.borrowed[mine], [])
+            if self.names[x] not in names:
+                names.append(self.names[x])
+
+    def _written(self, s: Statement) -> list[str]:
+        """The lines of a statement, without indentation."""
+        call, form, x = Call(s.instruction, self), s.form, s.output
+        if s.instruction.op is ops.InRange:
+            return form.lines(call, "")  # type: ignore[misc]
+        name = self.names[x]
+        if s.state is not None:
+            if (line := augmented(call, name)) is not None:
+                return [line]
+            if x.nbytes <= SMALL and form.text is not None and form is not COPY:
+                return [f"{name}[...] = {form.text(call).code}"]
+            out = name
+        elif s.over is not None:
+            out = self.names[s.over]
+        elif (mine := self.plan.owner.get(x)) in self.plan.borrowed:
+            out = self.arrays[self.plan.borrowed[mine]][0]
+        elif form.text is not None:
+            return [f"{name} = {form.text(call).code}"]
+        else:
+            made = "np.zeros" if form.zeros else "np.empty"
+            return [f"{name} = {made}({x.shape}{dtype_argument(x.dtype)})", *form.lines(call, name)]  # type: ignore[misc]
+        if form.into is not None:
+            if name == out:
+                return [augmented(call, out) or form.into(call, out)]
+            return [f"{name} = {form.into(call, out)}"]
+        start = [f"{name} = {out}"] if name != out else []
+        return [*start, *[f"{name}.fill(0)"] * form.zeros, *form.lines(call, name)]  # type: ignore[misc]
+
+    # ------------------------------------------------------------------------------------------------------- comments
+
+    def _group(self, group: list[tuple[Statement, list[str]]]) -> list[str]:
+        """The statements that lead to a value which the model has a name for, below its equation."""
+        if not group:
+            return []
+        last = group[-1][0]
+        named = last.output.name or last.state is not None
+        several = len(group) > 1
+        lines = ["", f"    # {self._equation(last)}"] if several and named else [""] * several
+        for s, written in group:
+            known = s.state is not None or s.instruction.op is ops.InRange or self.names[s.output] in self.commented
+            comment = "" if known else f"{s.output.shape}{'' if s.output.dtype.kind == 'f' else f' {s.output.dtype}'}"
+            if not known:
+                self.commented.add(self.names[s.output])
+            if not several and named and s.state is None and s.form.into is not None:
+                comment = self._equation(s)
+            lines += [*commented(wrapped("    " + written[0]), comment),
+                      *[line for text in written[1:] for line in wrapped("    " + text)]]
+        return lines
+
+    def _equation(self, s: Statement) -> str:
+        """`Z1 = W1 X + b1, (10, 100)`"""
+        name, sign = self.names[s.output], "=" if s.state is None else "<-"
+        for spell_out in (True, False):
+            formula = self._formula(s.output, spell_out, name)
+            if len(formula) <= _FORMULA:
+                return f"{name} {sign} {formula}, {s.output.shape}"
+        return f"{name}, {s.output.shape}"
+
+    def _formula(self, x: Var, spell_out: bool, name: str) -> str:
+        """What is assigned to `x`. spell_out: also what has a name here, but not in the model, and is used once."""
+        plan, size = self.plan, 0
+
+        def operand(y: Operand) -> Text:
+            nonlocal size
+            if not isinstance(y, Var):
+                return literal(int(y) if isinstance(y, float) and y.is_integer() and abs(y) < 1e6 else y)
+            inner = y in plan.inline or (y in plan.make and y not in plan.direct and (
+                self.names[y] == name or (spell_out and plan.uses[y] == 1 and not y.name)))
+            size += 1
+            if inner and size < 30:
+                return mathematics(plan.make[y], operand)
+            return self.text(y) if y not in plan.inline else Text("...")
+
+        return mathematics(plan.make[x], operand).code
+
+    # ------------------------------------------------------------------------------------------------------- the frame
+
+    def _head(self) -> list[str]:
+        return [f'"""{self.function}: a program traced and written by tinygraph, for arguments of these shapes alone."""',
+                "", "import numpy as np", "", *itertools.chain(*map(wrapped, self.definitions)), ""]
+
+    def _workspace(self) -> list[str]:
+        if not self.arrays:
+            return [""]
+        lines = ["", "def new_workspace():",
+                 f'    """The arrays that a call of {self.function} writes into, to be used by one call after another."""',
+                 "    return ("]
+        for x, names in self.arrays.items():
+            lines += commented([f"        np.empty({x.shape}{dtype_argument(x.dtype)}),"], ", ".join(names), 40)
+        return [*lines, "    )", "", ""]
+
+    def _signature(self) -> list[str]:
+        program = self.program
+        names = [self.names[x] for x in self.arguments]
+        more = ["*", "workspace=None"] if self.arrays else []
+        updated = {state for state, _ in program.updates}
+        said = [("", program.inputs), ("Reads ", [x for x in program.states if x not in updated]),
+                ("Updates, in place, ", [x for x in program.states if x in updated])]
+        outputs = [f"{self.text(x).code} {_kind(x)}" if self.text(x).code.isidentifier() else _kind(x)
+                   for x in self.plan.outputs]
+        text = " ".join(f"{verb}{', '.join(f'{self.names[x]} {_kind(x)}' for x in xs)}." for verb, xs in said if xs)
+        text += f" Returns {', '.join(outputs) or 'nothing'}."
+        return [*wrapped(f"def {self.function}({', '.join([*names, *more])}):"),
+                *textwrap.wrap(f'"""{text.strip()}"""', _WIDTH, initial_indent="    ", subsequent_indent="    ")]
 
 
-def build(program: Program) -> Executable:
-    return Executable(program)
+def _kind(x: Operand) -> str:
+    if not is_array(x):
+        return "a number"
+    return f"{x.shape}{'' if x.dtype == np.float64 else f' {x.dtype}'}"
+
+
+def _constant_text(array: np.ndarray) -> tuple[str, str]:
+    """How an array is made, "" for one that takes too long to write, and what to call it."""
+    flat, shape = array.ravel(), array.shape
+    if array.size and (flat.view(np.uint8).reshape(array.size, -1) == flat[:1].view(np.uint8)).all():  # to the bit
+        number = literal(flat[0].item()).code
+        if number in ("0.0", "1.0", "0", "1") and array.ndim:
+            name = "zeros" if flat[0] == 0 else "ones"
+            return f"np.{name}({shape}{dtype_argument(array.dtype)})", name
+        if array.ndim and array.size > 10:
+            return f"np.full({shape}, {number}{dtype_argument(array.dtype, flat[:1].tolist().__class__)})", "constant"

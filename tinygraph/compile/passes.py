@@ -36,6 +36,7 @@ from ..ops import (
     Equal,
     Exp,
     ExpandDims,
+    Expm1,
     FoldWindows,
     Greater,
     GreaterEqual,
@@ -318,16 +319,11 @@ def _broadcast(r: Rewriter, i: Instruction) -> Any:
     x, shape = r.strong(i.inputs[0]), i.output.shape
     if (source := r.maker(x, BroadcastTo)) is not None:
         x = source.inputs[0]
-    if (source := r.maker(x, Reshape)) is not None and _aligned(source.inputs[0], shape) and _pads(source):
+    if (source := r.maker(x, Reshape)) is not None and _pads(source) and source.inputs[0].ndim <= len(shape):
         x = source.inputs[0]
     if x.size == i.output.size:
         return r.reshape(x, shape)
     return became(i, BroadcastTo, (x,), {"shape": shape})
-
-
-def _aligned(x: Var, shape: Shape) -> bool:
-    """Whether `x` broadcasts to the shape."""
-    return x.ndim <= len(shape) and np.broadcast_shapes(x.shape, shape) == shape
 
 
 def _pads(i: Instruction) -> bool:
@@ -444,6 +440,8 @@ def _power(r: Rewriter, i: Instruction) -> Any:
         return None
     if not i.output.weak:
         x = r.cast(x, i.output.dtype)
+    elif x.dtype != i.output.dtype:
+        return None
     if p == 1:
         return x
     if p == 2:
@@ -483,13 +481,14 @@ def _on_truth(r: Rewriter, i: Instruction) -> Any:
     return None
 
 
-@CANONICAL.on(Keep, Where)
+@CANONICAL.on(Keep)
+def _mask(r: Rewriter, i: Instruction) -> Any:
+    return became(i, Keep, (r.cast(i.inputs[0], i.output.dtype), _truth(r, i.inputs[1])), {})
+
+
+@CANONICAL.on(Where)
 def _condition(r: Rewriter, i: Instruction) -> Any:
-    """Masks and conditions are boolean."""
-    at = 0 if i.op is Where else 1
-    mask = _truth(r, i.inputs[at])
-    return None if mask is i.inputs[at] else Instruction(
-        i.op, (*i.inputs[:at], mask, *i.inputs[at + 1:]), {}, i.output)
+    return became(i, Where, (_truth(r, i.inputs[0]), *i.inputs[1:]), {})
 
 
 def _truth(r: Rewriter, x: Operand) -> Operand:
@@ -727,9 +726,9 @@ def _divide(r: Rewriter, i: Instruction) -> Any:
         return None
     if c == 1:
         return x if x.weak and i.output.weak else r.cast(x, i.output.dtype)
-    if i.output.dtype not in _MERGED or x.dtype != i.output.dtype or x.weak or isinstance(c, complex) or c == 0:
+    if i.output.dtype not in _MERGED or x.dtype != i.output.dtype or x.weak or not _is_mild(c):
         return None
-    if abs(math.frexp(c)[0]) == 0.5 and 1e-30 < abs(c) < 1e30:
+    if abs(math.frexp(c)[0]) == 0.5:
         return Instruction(Multiply, (x, 1 / c), {}, i.output)
     return _merged(r, i.output, x, c, True)
 
@@ -739,24 +738,23 @@ def _merged(r: Rewriter, output: Var, x: Var, c: Any, divide: bool = False) -> I
     source = r.maker(x, Multiply, Divide, Negative)
     if source is None or output.dtype not in _MERGED or x.dtype != output.dtype or x.weak:
         return None
-    op: type[Op] = Divide if divide else Multiply
     if source.op is Negative:
-        return Instruction(op, (source.inputs[0], -c), {}, output)
+        return Instruction(Divide if divide else Multiply, (source.inputs[0], -c), {}, output)
     a, b = source.inputs
-    if not isinstance(b, Var) and source.op is Divide:
-        y, factor = a, b * c if divide else c / b
-        op = Divide if divide else Multiply
-    elif not isinstance(a, Var):
-        y, factor, op = b, a / c if divide else a * c, source.op
-    elif not isinstance(b, Var):
-        y, factor, op = a, b / c if divide else b * c, Multiply
-    else:
+    y, k = (b, a) if isinstance(b, Var) else (a, b)
+    if isinstance(k, Var) or not _is_mild(c) or not _is_mild(k) or y.dtype != output.dtype or y.weak:
         return None
-    if isinstance(factor, complex) or y.dtype != output.dtype or y.weak or not all(
-            1e-30 < abs(k) < 1e30 for k in (factor, c, b if not isinstance(b, Var) else a)):
-        return None
-    inputs = (factor, y) if op is Divide and not isinstance(a, Var) else (y, factor)
-    return Instruction(op, inputs, {}, output)
+    factor = k / c if divide else k * c
+    if source.op is Multiply:
+        return Instruction(Multiply, (y, factor), {}, output)
+    if y is b:
+        return Instruction(Divide, (factor, y), {}, output)
+    return Instruction(Divide, (y, k * c), {}, output) if divide else Instruction(Multiply, (y, c / k), {}, output)
+
+
+def _is_mild(c: Any) -> bool:
+    """Whether products and quotients of such numbers are far from the ends of float32."""
+    return not isinstance(c, complex) and 1e-15 < abs(c) < 1e15
 
 
 @SIMPLE.on(Add)
@@ -796,6 +794,16 @@ def _not(r: Rewriter, i: Instruction) -> Any:
             x.dtype.kind in "biu" if isinstance(x, Var) else isinstance(x, int) for x in source.inputs)):
         return Instruction(_OPPOSITE[source.op], source.inputs, {}, i.output)
     return None
+
+
+@SIMPLE.on(Equal, NotEqual)
+def _is_true(r: Rewriter, i: Instruction) -> Any:
+    """A mask as a number, compared with 0, is the mask."""
+    source = r.maker(i.inputs[0], Cast)
+    if source is None or source.inputs[0].dtype != _BOOL or source.inputs[0].weak or not _is_number(i.inputs[1], 0):
+        return None
+    mask = source.inputs[0]
+    return mask if i.op is NotEqual else Instruction(LogicalNot, (mask,), {}, i.output)
 
 
 @SIMPLE.on(BitwiseAnd, BitwiseOr)
@@ -843,6 +851,12 @@ def _keep(r: Rewriter, i: Instruction) -> Any:
         return r.broadcast(x, i.output.shape) if known else r.filled(0, i.output)
     if (source := r.maker(x, Keep)) is not None and source.inputs[1] is mask and x.shape == i.output.shape:
         return x
+    if (product := r.maker(x, Multiply)) is not None and x.shape == i.output.shape:
+        for a, b in _pairs(product):  # the mask times b, where the mask holds
+            source = r.maker(a, Cast)
+            if source is not None and source.inputs[0] is mask and isinstance(b, Var) and b.dtype == x.dtype and (
+                    not b.weak):
+                return Instruction(Keep, (b, mask), {}, i.output)
     if i.output.dtype.kind != "f" or (number := r.number(x)) is None or not 0 <= number < math.inf:
         return None
     if number == 0:
@@ -982,14 +996,14 @@ def simplify(program: Program) -> Program:
 
 # ---------------------------------------------------------------------------------------------------------- NaN guards
 # Below an op that selects, a traced backprop writes where(isnan(p) & (g == 0), 0, p) for what a rule made of a gradient
-# g (see `tape`), since p may be 0 * inf. Often it cannot be.
+# g (see `tape`), since p may be 0 * inf. Often it cannot be; and if it can, p is mostly 0 or NaN wherever g is 0.
 
-_NO_NAN, _FINITE, _NONZERO, _ZERO = 1, 3, 4, 11  # facts of entries, as bits: what is finite or 0 is not NaN
+_NO_NAN, _FINITE, _NONZERO, _NIL, _ZERO = 1, 3, 4, 8, 11  # facts of entries, as bits; nil: 0 or NaN
 _DEPTH = 8  # how far back from a guard reasons are looked for
 
 
 def drop_guards(program: Program) -> Program:
-    """Without the guards against NaN where none can be."""
+    """Without the guards against NaN where none can be, and with shorter ones elsewhere."""
     facts = {x: _FINITE if x.dtype.kind in "biu" else 0 for x in (*program.inputs, *program.states)}
     facts |= {x: _of_array(array) for x, array in program.constants.items()}
 
@@ -1021,7 +1035,10 @@ def drop_guards(program: Program) -> Program:
                 known |= _NO_NAN
             return known | _derived(source, [where_zero(y, depth - 1) for y in source.inputs])
 
-        return r.broadcast(p, i.output.shape) if where_zero(p, _DEPTH) & _NO_NAN else None
+        known = where_zero(p, _DEPTH)
+        if known & _NO_NAN:
+            return r.broadcast(p, i.output.shape)
+        return Instruction(Keep, (p, r.emit(NotEqual, g, 0)), {}, i.output) if known & _NIL else None
 
     return Rewriter(program, rules).run()
 
@@ -1049,36 +1066,39 @@ def _of_array(array: np.ndarray) -> int:
     if array.dtype.kind not in "biuf":
         return 0
     fact = _FINITE if np.isfinite(array).all() else 0 if np.isnan(array).any() else _NO_NAN
-    return fact | (_NONZERO if np.all(array != 0) else 0) | (0 if np.any(array) else _ZERO)
+    return fact | (_NONZERO if np.all(array != 0) else 0) | (_NIL if not np.any((array != 0) & (array == array)) else 0)
 
 
 def _derived(i: Instruction, facts: list[int]) -> int:
     """What is known of entries of a result, by what is known of those of the operands."""
-    if i.output.dtype.kind in "biu":
-        return _FINITE
     a, b = facts[0], facts[-1]
-    if i.op in (Negative, Absolute, BroadcastTo, Reshape, Transpose, Index, Windows, Max, Min):
-        return a
-    if i.op in (Keep, Pad, ScatterAdd) and len(facts) < 3:
-        return a & ~_NONZERO
-    if i.op in (Maximum, Minimum, Where, Concatenate):
-        return reduce(and_, facts[1:] if i.op is Where else facts)
-    if i.op is Cast:
-        x = i.inputs[0].dtype
-        whole = _lossless(x, i.output.dtype) or (x.kind in "biu" and i.output.dtype.itemsize > 2)
-        return a if whole else a & (_ZERO if a & _ZERO == _ZERO else _NO_NAN)
     both, either = a & b, a | b
-    if i.op in (Add, Subtract):  # the sum of finite numbers may be infinite
-        return _ZERO if both & _ZERO == _ZERO else _NO_NAN if both & _NO_NAN and either & _FINITE == _FINITE else 0
-    if i.op is Multiply and both & _FINITE == _FINITE:
-        return _ZERO if either & _ZERO == _ZERO else _NO_NAN
-    if i.op is Divide and a & _FINITE == _FINITE and b & _NO_NAN and b & _NONZERO:
-        return _ZERO if a & _ZERO == _ZERO else _NO_NAN
-    if i.op in (Tanh, Sign) and a & _NO_NAN:
-        return _FINITE
+    known = 0
+    if i.output.dtype.kind in "biu":
+        known = _FINITE
+    elif i.op in (Negative, Absolute, BroadcastTo, Reshape, Transpose, Index, Windows, Max, Min):
+        known = a
+    elif i.op in (Keep, Pad, ScatterAdd) and len(facts) < 3:
+        known = a & ~_NONZERO
+    elif i.op in (Maximum, Minimum, Where, Concatenate):
+        known = reduce(and_, facts[1:] if i.op is Where else facts)
+    elif i.op is Cast:
+        x = i.inputs[0].dtype
+        widened = _lossless(x, i.output.dtype) or (x.kind in "biu" and i.output.dtype.itemsize > 2)
+        known = a if widened else a & (_NIL | _NO_NAN)
+    elif i.op in (Add, Subtract):  # the sum of finite numbers may be infinite
+        known = both & _NIL | (both & _NO_NAN if either & _FINITE == _FINITE else 0)
+    elif i.op is Multiply:
+        known = either & _NIL | (_NO_NAN if both & _FINITE == _FINITE else 0)
+    elif i.op is Divide:
+        known = a & _NIL | (_NO_NAN if a & _FINITE == _FINITE and b & _NO_NAN and b & _NONZERO else 0)
+    elif i.op in (Tanh, Sign, Sin, Expm1, Sqrt):
+        known = a & _NIL | (_FINITE if i.op in (Tanh, Sign) and a & _NO_NAN else 0)
+    elif i.op is Exp:
+        known = a & _NO_NAN
     if i.op in (Sin, Cos) and a & _FINITE == _FINITE:
-        return _FINITE
-    return _NO_NAN if i.op is Exp and a & _NO_NAN else 0
+        known |= _FINITE
+    return known | _ZERO if known & _NIL and known & _NO_NAN else known
 
 
 def _implied(r: Rewriter, g: Var) -> dict[Var, int]:

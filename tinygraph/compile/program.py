@@ -150,7 +150,7 @@ class Program:
 def evaluated(instruction: Instruction, arguments: list[Any]) -> Any:
     """What an instruction computes from arrays and Python numbers."""
     result = instruction.op.apply(*arguments, **instruction.options)
-    return result.item() if instruction.output.weak and not isinstance(result, int | float | complex) else result
+    return result.item() if instruction.output.weak and isinstance(result, np.generic | np.ndarray) else result
 
 
 def formula(instruction: Instruction, names: Mapping[Var, str]) -> str:

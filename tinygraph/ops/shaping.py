@@ -89,7 +89,7 @@ class Transpose(Primitive, twin=np.transpose):
         return np.transpose(x, axes)
 
     def backward(self, grad: Any, y: Any, x: Any, *, axes: Any = None) -> Any:
-        return np.transpose(grad, None if axes is None else np.argsort([axis % x.ndim for axis in axes]))
+        return np.transpose(grad, None if axes is None else np.argsort([axis % x.ndim for axis in axes]).tolist())
 
 
 class SwapAxes(Primitive, twin=np.swapaxes):

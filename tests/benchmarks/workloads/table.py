@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from . import Row, curvature, elementwise, rosenbrock, training, transformer
+from . import Row, convolution, curvature, elementwise, rosenbrock, training, transformer
 
 LATENCY, LEVEL, GEMM = 1 / 3, 1.0, 1.02  # times the best peer: bound by calls, by memory and functions, by products
 
@@ -26,6 +26,7 @@ ROWS = {
     7: Row("Hessian of the loss of row 1 times a vector", curvature.Problem.random, curvature.CONTENDERS, LATENCY),
     8: Row("value and gradient of Rosenbrock for SciPy, 1,000 numbers", partial(rosenbrock.Problem.random, 1000),
            rosenbrock.SCIPY, LATENCY),
+    9: Row("training step, convolutions, 64 images, float32", convolution.Problem.random, convolution.CONTENDERS, LEVEL),
     10: Row("transformer block, loss and gradients, float32", transformer.Problem.random, transformer.CONTENDERS, LEVEL),
     11: network("training step [1024, 1024, 1024, 10], batch 1024, float32", GEMM, [1024, 1024, 1024, 10], 1024,
                 "float32", 0.01, "SGD"),

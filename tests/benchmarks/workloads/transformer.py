@@ -182,18 +182,23 @@ def torch_loss(parameters: list[Any], x: Any, target: Any) -> Any:
 
 
 def torch(problem: Problem, threads: int, compiled: bool) -> Work:
-    """Compiled is the loss alone, and what autograd makes of it: torch.func has no rule for this attention."""
+    """Compiled through torch.func, a little faster than the loss compiled alone and its gradient left to autograd."""
     import torch
 
+    def transposed(parameters: list[Any]) -> list[Any]:
+        return [p.T.contiguous() if p.ndim == 2 else p for p in parameters]
+
     x, target, parameters = map_tensors(torch.tensor, (problem.x, problem.target, problem.parameters))
-    parameters = [p.T.contiguous().requires_grad_() for p in parameters]
-    function = torch.compile(torch_loss) if compiled else torch_loss
+    parameters = transposed(parameters)
+    function = torch.compile(torch.func.grad_and_value(torch_loss))
+    leaves = [p.clone().requires_grad_() for p in parameters]
 
-    def call() -> Any:
-        loss = function(parameters, x, target)
-        return loss.detach(), torch.autograd.grad(loss, parameters)
+    def eager() -> Any:
+        loss = torch_loss(leaves, x, target)
+        return torch.autograd.grad(loss, leaves), loss.detach()
 
-    return Work(call, lambda returned: result((returned[0], [grad.T for grad in returned[1]])))
+    return Work((lambda: function(parameters, x, target)) if compiled else eager,
+                lambda returned: result((returned[1], transposed(returned[0]))))
 
 
 # JAX
@@ -205,6 +210,7 @@ def jax_loss(parameters: list[Any], x: Any, target: Any) -> Any:
 
     gain1, bias1, Wqkv, bqkv, Wo, bo, gain2, bias2, W1, b1, W2, b2 = parameters
     batch, length, d = x.shape
+    x, target = x.reshape(-1, d), target.reshape(-1, d)  # with three axes, products with W take half as long again
 
     def norm(x: Any, gain: Any, bias: Any) -> Any:
         centred = x - x.mean(axis=-1, keepdims=True)
@@ -212,7 +218,7 @@ def jax_loss(parameters: list[Any], x: Any, target: Any) -> Any:
 
     q, k, v = split_heads(norm(x, gain1, bias1) @ Wqkv + bqkv, batch, length, d)
     S = jnp.where(np.triu(np.ones((length, length), bool), 1), -jnp.inf, q @ k.swapaxes(2, 3) / sqrt(d // HEADS))
-    attention = (jax.nn.softmax(S) @ v).swapaxes(1, 2).reshape(batch, length, d)
+    attention = (jax.nn.softmax(S) @ v).swapaxes(1, 2).reshape(x.shape)
     y = x + attention @ Wo + bo
     hidden = jax.nn.gelu(norm(y, gain2, bias2) @ W1 + b1, approximate=True)
     return ((y + hidden @ W2 + b2 - target) ** 2).mean()
@@ -241,10 +247,12 @@ def block_loss(parameters: list[Any], x: Any, target: Any, mask: np.ndarray, sha
         centred = x - xp.mean(x, axis=-1, keepdims=True)
         return centred / xp.sqrt(xp.mean(centred * centred, axis=-1, keepdims=True) + number(EPSILON)) * gain + bias
 
-    qkv = split_heads(xp.matmul(norm(x, gain1, bias1), Wqkv) + bqkv, batch, length, d)
+    qkv = (xp.matmul(norm(x, gain1, bias1), Wqkv) + bqkv).reshape((batch, length, 3, HEADS, d // HEADS))
+    qkv = xp.transpose(qkv, (2, 0, 3, 1, 4))
     q, k, v = qkv[0], qkv[1], qkv[2]
-    S = xp.where(mask, number(-np.inf), xp.matmul(q, k.transpose(0, 1, 3, 2)) * number(1 / sqrt(d // HEADS)))
-    attention = xp.matmul(softmax(S), v).transpose(0, 2, 1, 3).reshape((batch, length, d))
+    S = xp.matmul(q, xp.transpose(k, (0, 1, 3, 2))) * number(1 / sqrt(d // HEADS))
+    attention = xp.matmul(softmax(xp.where(mask, number(-np.inf), S)), v)
+    attention = xp.transpose(attention, (0, 2, 1, 3)).reshape((batch, length, d))
     y = x + xp.matmul(attention, Wo) + bo
     U = xp.matmul(norm(y, gain2, bias2), W1) + b1
     hidden = U * (number(0.5) + number(0.5) * xp.tanh(U * (number(GELU) + number(GELU * CUBE) * U * U)))

@@ -1,0 +1,551 @@
+"""The compiler's passes: each keeps what a program computes, on random programs and on traced ones, and does its work.
+
+Random programs are drawn so that rounding cannot hide a mistake or fake one: the numbers are small and dyadic, what is
+computed exactly may be compared, what is rounded may not, and what may have cancelled is multiplied by numbers alone
+(0 times infinity is not nearly 0 times infinity). Zeros whose sign passes may change are never divided by.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import tinygraph as tg
+from tinygraph import ops
+from tinygraph.compile.outline import Outline
+from tinygraph.compile.passes import (
+    PASSES,
+    canonical,
+    drop_dead,
+    drop_guards,
+    fold_constants,
+    merge_equal,
+    optimized,
+    simplify,
+)
+from tinygraph.compile.program import Instruction, Program, Var, evaluated
+from tinygraph.op import Elementwise, Op
+from tinygraph.ops.selection import ARRAY
+
+# ----------------------------------------------------------------------------------------------------- random programs
+
+SHAPES = [(), (1,), (3,), (2, 3), (1, 3), (2, 1), (0, 3), (3, 3), (2, 2, 3), (2, 1, 3), (1, 1)]
+FLOATS = [np.nan, np.inf, -np.inf, 0.0, -0.0, 0.5, -0.25, 1.0, -1.0, 2.0, -3.0, 1.75]
+NUMBERS = [0, 1, -1, 2, 0.0, -0.0, 1.0, -1.0, 0.5, 2.0, -3.0, 0.25, 3]
+
+
+@dataclass
+class Accuracy:
+    """How exact a variable is: 0 exactly computed, 1 rounded, 2 rounded and then added up. `whole` and `part` bound the
+    binary digits before and after the point."""
+
+    level: int = 0
+    whole: int = 3
+    part: int = 2
+
+
+class Builder:
+    """A program in the making."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = Random(seed)
+        self.inputs: list[Var] = []
+        self.states: list[Var] = []
+        self.constants: dict[Var, np.ndarray] = {}
+        self.instructions: list[Instruction] = []
+        self.accuracy: dict[Var, Accuracy] = {}
+        for _ in range(self.random.randint(1, 3)):
+            dtype = self.random.choice(["f8", "f8", "f4", "i8", "?"])
+            self.enter(self.inputs, Var(self.random.choice(SHAPES), np.dtype(dtype), "x"))
+        if self.random.random() < 0.5:
+            self.enter(self.inputs, Var((), np.dtype(self.random.choice(["f8", "f8", "i8"])), "rate", weak=True))
+        for _ in range(self.random.randint(0, 2)):
+            self.enter(self.states, Var(self.random.choice(SHAPES), np.dtype(self.random.choice(["f8", "f4"])), "w"))
+        for _ in range(self.random.randint(0, 2)):
+            array = some_array(self.random, self.random.choice(SHAPES), self.random.choice(["f8", "f4", "i8", "?"]))
+            if self.random.random() < 0.5 and array.size:
+                array = np.full_like(array, array.flat[0])
+            self.accuracy[var := Var(array.shape, array.dtype)] = Accuracy()
+            self.constants[var] = array
+
+    def enter(self, place: list[Var], var: Var) -> None:
+        place.append(var)
+        self.accuracy[var] = Accuracy()
+
+    def pick(self, suits: Callable[[Var], bool] = lambda x: True) -> Var:
+        """Some variable that suits, rather a late one. IndexError if there is none."""
+        found = [x for x in self.accuracy if suits(x)]
+        return found[max(self.random.randrange(len(found)), self.random.randrange(len(found)))] if found else found[0]
+
+    def floats(self, level: int = 2) -> Var:
+        return self.pick(lambda x: x.dtype.kind == "f" and self.accuracy[x].level <= level)
+
+    def array(self, level: int = 2) -> Var:
+        return self.pick(lambda x: not x.weak and self.accuracy[x].level <= level)
+
+    def partner(self, x: Var, level: int = 2, suits: Callable[[Var], bool] = lambda y: True) -> Any:
+        """A number, or a variable that broadcasts with `x`."""
+        if self.random.random() < 0.3 and not x.weak:
+            return self.random.choice(NUMBERS if x.dtype.kind == "f" else [0, 1, 2, -1] if x.dtype.kind == "i" else [1])
+        return self.pick(lambda y: self.accuracy[y].level <= level and suits(y) and broadcasts(x.shape, y.shape))
+
+    def emit(self, op: type[Op], *inputs: Any, accuracy: Accuracy | None = None, **options: Any) -> Var:
+        outlines = [Outline(x.shape, x.dtype, x.weak) if isinstance(x, Var) else x for x in inputs]
+        with np.errstate(all="ignore"):
+            result = op.apply(*outlines, **options)
+        known = [self.accuracy[x] for x in inputs if isinstance(x, Var)]
+        name = self.random.choice(["", "", "", "A", "dW"])
+        output = Var(result.shape, result.dtype, name, getattr(result, "weak", False))
+        level, whole, part = (max(each) for each in zip(*((a.level, a.whole, a.part) for a in known), strict=True))
+        found = accuracy or Accuracy(level, whole, part)
+        if found.whole + found.part > 20 and found.level == 0:
+            found = Accuracy(1, found.whole, found.part)
+        if found.whole > 40 or found.part > 40 or output.size > 200:
+            raise IndexError
+        self.instructions.append(Instruction(op, inputs, options, output))
+        self.accuracy[output] = found
+        return output
+
+    def made(self, op: type[Op], inputs: tuple[Var, ...], options: dict[str, Any], shape: tuple[int, ...]) -> Var:
+        """As `emit`, for ops that want more of an array than its outline."""
+        output = Var(shape, inputs[0].dtype)
+        self.instructions.append(Instruction(op, inputs, options, output))
+        self.accuracy[output] = self.accuracy[inputs[0]]
+        return output
+
+    def program(self, n_outputs: int) -> Program:
+        outputs = tuple(self.pick() for _ in range(n_outputs))
+        updates = []
+        for state in self.states:
+            fits = [x for x in self.accuracy if (x.shape, x.dtype, x.weak) == (state.shape, state.dtype, False)]
+            if len(fits) > 1 and self.random.random() < 0.7:
+                updates.append((state, self.random.choice(fits)))
+        return Program("random", tuple(self.inputs), tuple(self.states), self.constants, tuple(self.instructions),
+                       outputs, tuple(updates))
+
+
+def broadcasts(*shapes: tuple[int, ...]) -> bool:
+    try:
+        np.broadcast_shapes(*shapes)
+    except ValueError:
+        return False
+    return True
+
+
+def some_array(random: Random, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    kind = np.dtype(dtype).kind
+    values = FLOATS if kind == "f" else [0, 1, 2, -3, 5] if kind == "i" else [True, False]
+    tame = random.random() < 0.5  # or NaN is all there is
+    values = [x for x in values if math.isfinite(x)] if tame else values
+    return np.array([random.choice(values) for _ in range(math.prod(shape))], dtype).reshape(shape)
+
+
+KINDS: list[Callable[[Builder, Random], Any]] = []
+
+
+def kind(step: Callable[[Builder, Random], Any]) -> Callable[[Builder, Random], Any]:
+    KINDS.append(step)
+    return step
+
+
+@kind
+def linear(b: Builder, random: Random) -> Any:
+    x = b.floats() if random.random() < 0.8 else b.pick(lambda x: x.dtype.kind == "i")
+    y = b.partner(x, suits=lambda y: y.dtype.kind != "b")
+    levels = [b.accuracy[z] for z in (x, y) if isinstance(z, Var)]
+    rounded = max(a.level for a in levels)
+    accuracy = Accuracy(2 if rounded else 0, max(a.whole for a in levels) + 1, max([2, *(a.part for a in levels)]))
+    pair = (x, y) if random.random() < 0.6 else (y, x)
+    return b.emit(random.choice([ops.Add, ops.Subtract]), *pair, accuracy=accuracy)
+
+
+@kind
+def product(b: Builder, random: Random) -> Any:
+    if random.random() < 0.4:
+        x = b.pick(lambda x: x.dtype.kind == "f" and not x.weak)
+        y, a = random.choice(NUMBERS), b.accuracy[x]
+        accuracy = Accuracy(a.level, a.whole + 2, a.part + 2)
+    else:
+        x = b.pick(lambda x: b.accuracy[x].level < 2 and x.dtype.kind != "b")
+        y = b.partner(x, level=1)
+        other = b.accuracy[y] if isinstance(y, Var) else Accuracy()
+        a = b.accuracy[x]
+        accuracy = Accuracy(max(a.level, other.level), a.whole + other.whole, a.part + other.part)
+    return b.emit(ops.Multiply, *((x, y) if random.random() < 0.6 else (y, x)), accuracy=accuracy)
+
+
+@kind
+def quotient(b: Builder, random: Random) -> Any:
+    """By a number, or by something whose zeros have the sign they had."""
+    x = b.floats()
+    a = b.accuracy[x]
+    accuracy = Accuracy(max(a.level, 1), a.whole + 2, a.part + 3)
+    if random.random() < 0.5 and not x.weak:
+        return b.emit(ops.Divide, x, random.choice([1, 2.0, -1, 3.0, -0.5, 10, 0.0]), accuracy=accuracy)
+    given = [*b.inputs, *b.states, *b.constants]
+    y = b.pick(lambda y: y in given and y.dtype.kind == "f" and broadcasts(x.shape, y.shape))
+    if random.random() < 0.3:
+        y = b.emit(ops.Negative, y)
+    if a.level == 2:  # nearly 0, over 0
+        y = b.emit(ops.Exp, b.emit(ops.Minimum, y, 1.0), accuracy=Accuracy(1, 3, 6))
+        accuracy.part += 6
+    return b.emit(ops.Divide, x, y, accuracy=accuracy)
+
+
+@kind
+def smooth(b: Builder, random: Random) -> Any:
+    x = b.pick(lambda x: x.dtype.kind == "f" and b.accuracy[x].level == 0 and b.accuracy[x].whole <= 3)
+    op = random.choice([ops.Exp, ops.Tanh, ops.Sin, ops.Cos, ops.Sqrt, ops.Log, ops.Log1p, ops.Expm1, ops.Absolute])
+    return b.emit(op, x, accuracy=Accuracy(1, 12, 12))
+
+
+@kind
+def sign_and_square(b: Builder, random: Random) -> Any:
+    if random.random() < 0.5:
+        return b.emit(ops.Negative, b.pick(lambda x: x.dtype.kind in "fi"))
+    x = b.pick(lambda x: x.dtype.kind in "fi" and b.accuracy[x].level < 2)
+    a = b.accuracy[x]
+    if random.random() < 0.5:
+        return b.emit(ops.Square, x, accuracy=Accuracy(a.level, 2 * a.whole, 2 * a.part))
+    p = random.choice([1, 2, 2.0, 3, 3.0, 0, 0.5, -1])
+    if p in (0.5, -1):
+        given = [*b.inputs, *b.states]
+        x = b.pick(lambda x: x in given and x.dtype.kind == "f" and not x.weak)
+        return b.emit(ops.Power, x, p, accuracy=Accuracy(1, 4, 4))
+    return b.emit(ops.Power, x, p, accuracy=Accuracy(max(1, a.level), 3 * a.whole, 3 * a.part))
+
+
+@kind
+def extreme(b: Builder, random: Random) -> Any:
+    x = b.floats()
+    y = b.partner(x, suits=lambda y: y.dtype.kind == "f")
+    return b.emit(random.choice([ops.Maximum, ops.Minimum]), *((x, y) if random.random() < 0.6 else (y, x)))
+
+
+COMPARISONS = [ops.Less, ops.LessEqual, ops.Greater, ops.GreaterEqual, ops.Equal, ops.NotEqual]
+
+
+@kind
+def comparison(b: Builder, random: Random) -> Any:
+    x = b.array(level=0)
+    op = random.choice(COMPARISONS) if x.dtype.kind != "b" else random.choice([ops.Equal, ops.NotEqual])
+    if random.random() < 0.2 and x.dtype.kind == "f":
+        return b.emit(ops.IsNan, x)
+    if random.random() < 0.2:
+        return b.emit(ops.Sign, x) if x.dtype.kind != "b" else b.emit(ops.LogicalNot, x)
+    return b.emit(op, x, b.partner(x, level=0, suits=lambda y: not y.weak))
+
+
+@kind
+def logic(b: Builder, random: Random) -> Any:
+    if random.random() < 0.5:
+        return b.emit(random.choice([ops.LogicalNot, ops.Invert]), b.pick(lambda x: x.dtype.kind == "b"))
+    if random.random() < 0.4:
+        x = b.array(level=0)
+        y = b.partner(x, level=0, suits=lambda y: not y.weak)
+        return b.emit(random.choice([ops.LogicalAnd, ops.LogicalOr]), x, y)
+    x = b.pick(lambda x: x.dtype.kind == "b")
+    y = b.pick(lambda y: y.dtype.kind == "b" and broadcasts(x.shape, y.shape))
+    return b.emit(random.choice([ops.BitwiseAnd, ops.BitwiseOr, ops.BitwiseXor, ops.Add, ops.Multiply]), x, y)
+
+
+@kind
+def selection(b: Builder, random: Random) -> Any:
+    mask = b.pick(lambda x: b.accuracy[x].level == 0 and not x.weak and (x.dtype.kind == "b" or random.random() < 0.1))
+    x = b.pick(lambda x: not x.weak and broadcasts(x.shape, mask.shape))
+    if random.random() < 0.4:
+        return b.emit(ops.Keep, x, mask)
+    y = b.partner(x, suits=lambda y: broadcasts(x.shape, y.shape, mask.shape))
+    return b.emit(ops.Where, mask, *((x, y) if random.random() < 0.6 else (y, x)))
+
+
+@kind
+def relu(b: Builder, random: Random) -> Any:
+    x = b.pick(lambda x: x.dtype.kind == "f" and b.accuracy[x].level == 0 and not x.weak)
+    c = random.choice([0, 0.0, 0.5])
+    return b.emit(ops.Where, b.emit(random.choice(COMPARISONS), x, c), c, x)
+
+
+@kind
+def guard(b: Builder, random: Random) -> Any:
+    """As backprop writes it below an op that selects, for one of the last things that an op made of g."""
+    p = b.pick(lambda x: x.dtype.kind == "f" and not x.weak and any(x is i.output for i in b.instructions))
+    made = next(i for i in b.instructions if i.output is p)
+    g = random.choice([x for x in made.vars if x.dtype.kind == "f" and b.accuracy[x].level == 0 and not x.weak
+                       and broadcasts(x.shape, p.shape)])
+    return b.emit(ops.Where, b.emit(ops.BitwiseAnd, b.emit(ops.IsNan, p), b.emit(ops.Equal, g, 0)), 0, p)
+
+
+@kind
+def renaming(b: Builder, random: Random) -> Any:
+    return b.emit(random.choice([ops.Identity, ops.StopGradient]), b.array())
+
+
+@kind
+def moving(b: Builder, random: Random) -> Any:
+    x = b.array()
+    axes = list(range(x.ndim))
+    random.shuffle(axes)
+    choice = random.randrange(6)
+    if choice == 0:
+        return b.emit(ops.Transpose, x, axes=random.choice([None, tuple(axes), tuple(a - x.ndim for a in axes)]))
+    if choice == 1 and x.ndim:
+        return b.emit(ops.SwapAxes, x, axis1=random.randrange(x.ndim), axis2=-1)
+    if choice == 2:
+        return b.emit(ops.ExpandDims, x, axis=random.randint(-1, x.ndim))
+    if choice == 3:
+        return b.emit(ops.Squeeze, x)
+    if choice == 4:
+        shape = random.choice([(-1,), tuple(x.shape[a] for a in axes), (1, *x.shape), (*x.shape, 1)])
+        return b.emit(ops.Reshape, x, shape=shape)
+    front = random.choice([(), (1,), (2,)])
+    return b.emit(ops.BroadcastTo, x, shape=(*front, *[random.choice([1, 2, 0]) if n == 1 else n for n in x.shape]))
+
+
+@kind
+def casting(b: Builder, random: Random) -> Any:
+    x = b.pick()
+    dtype = random.choice([np.float32, np.float64, np.dtype("f8")])
+    if x.dtype.kind != "f" and random.random() < 0.5:
+        return b.emit(ops.CastToInteger, x, dtype=random.choice([np.int64, np.int32, bool]))
+    return b.emit(ops.Cast, x, dtype=dtype)
+
+
+@kind
+def reduction(b: Builder, random: Random) -> Any:
+    x = b.array()
+    axes = [a for a in range(x.ndim) if random.random() < 0.6]
+    op = random.choice([ops.Sum, ops.Sum, ops.Max, ops.Min, ops.Mean])
+    axis = random.choice([None, tuple(axes), *[a - x.ndim for a in axes]])
+    if op is not ops.Sum and not math.prod(x.shape[a] for a in (range(x.ndim) if axis is None else axes)):
+        raise IndexError
+    a, extra = b.accuracy[x], {}
+    if op is ops.Sum and random.random() < 0.2 and x.dtype.kind != "f":
+        extra["dtype"] = np.dtype("f8")
+    level = 2 if a.level and op in (ops.Sum, ops.Mean) else max(a.level, 1) if op is ops.Mean else a.level
+    accuracy = Accuracy(level, a.whole + 3, a.part + (3 if op is ops.Mean else 0))
+    return b.emit(op, x, axis=axis, keepdims=random.random() < 0.5, accuracy=accuracy, **extra)
+
+
+@kind
+def matrices(b: Builder, random: Random) -> Any:
+    def suits(x: Var) -> bool:
+        return x.ndim > 0 and x.dtype.kind == "f" and b.accuracy[x].level < 2
+
+    A = b.pick(suits)
+
+    def fits(B: Var) -> bool:
+        return suits(B) and broadcasts(A.shape[:-2], B.shape[:-2]) and A.shape[-1] == B.shape[max(B.ndim - 2, 0)]
+
+    flip = [B for B in b.accuracy if B.ndim > 1 and suits(B) and A.shape[-1] == B.shape[-1]]
+    if flip and random.random() < 0.5:
+        B = b.emit(ops.SwapAxes, random.choice(flip), axis1=-1, axis2=-2)
+        if not fits(B):
+            raise IndexError
+    else:
+        B = b.pick(fits)
+    a, other = b.accuracy[A], b.accuracy[B]
+    accuracy = Accuracy(2 if a.level or other.level else 0, a.whole + other.whole + 3, a.part + other.part)
+    C = b.emit(ops.MatMul, A, B, accuracy=accuracy)
+    if C.ndim > 2 and random.random() < 0.7:
+        return b.emit(ops.Sum, C, axis=tuple(range(C.ndim - 2)), keepdims=random.random() < 0.5)
+    if C.ndim > 1 and random.random() < 0.5:
+        return b.emit(ops.SwapAxes, C, axis1=-1, axis2=-2)
+    return C
+
+
+def basic_index(random: Random, shape: tuple[int, ...]) -> tuple[Any, ...]:
+    parts: list[Any] = []
+    for n in shape[:random.randint(0, len(shape))]:
+        bounds = [None, *range(-n, n + 1)]
+        steps = [None, 1, 2, -1, -2]
+        some = slice(random.choice(bounds), random.choice(bounds), random.choice(steps))
+        parts.append(random.choice([some, some, slice(None), *([random.randrange(-n, n)] if n else [])]))
+    for extra in (None, Ellipsis):
+        if random.random() < 0.3:
+            parts.insert(random.randint(0, len(parts)), extra)
+    return tuple(parts)
+
+
+@kind
+def indexing(b: Builder, random: Random) -> Any:
+    x = b.array()
+    index: tuple[Any, ...] = basic_index(random, x.shape)
+    arrays: list[Any] = []
+    if x.ndim and x.shape[0] and random.random() < 0.3:
+        rows = np.array([random.randrange(x.shape[0]) for _ in range(random.randint(1, 3))])
+        b.constants[var := Var(rows.shape, rows.dtype)] = rows
+        b.accuracy[var] = Accuracy()
+        arrays, index = [var], random.choice([(ARRAY,), (ARRAY, Ellipsis), (True, ARRAY)])
+    filled = tuple(b.constants[arrays[0]] if part is ARRAY else part for part in index)
+    part = np.zeros(x.shape)[filled]
+    if random.random() < 0.5:
+        taken = b.made(ops.Index, (x, *arrays), {"index": index}, part.shape)
+        if random.random() < 0.6:
+            return taken
+        return b.made(ops.ScatterAdd, (taken, *arrays), {"shape": x.shape, "index": index}, x.shape)
+    y = b.pick(lambda y: y.shape == part.shape and not y.weak and y.dtype.kind in "fi")
+    a = b.accuracy[y]
+    accuracy = Accuracy(2 if a.level and arrays else a.level, a.whole + 2, a.part)
+    b.accuracy[made := b.made(ops.ScatterAdd, (y, *arrays), {"shape": x.shape, "index": index}, x.shape)] = accuracy
+    return made
+
+
+@kind
+def joining(b: Builder, random: Random) -> Any:
+    x = b.pick(lambda x: x.ndim > 0 and not x.weak)
+    axis = random.randrange(x.ndim)
+    ys = [y for y in b.accuracy if y.ndim == x.ndim and y.dtype.kind == x.dtype.kind and all(
+        a == c for k, (a, c) in enumerate(zip(x.shape, y.shape, strict=True)) if k != axis)]
+    if random.random() < 0.3:
+        return b.emit(ops.Pad, x, width=tuple((random.randint(0, 1), random.randint(0, 1)) for _ in x.shape))
+    return b.emit(ops.Concatenate, *[random.choice(ys) for _ in range(random.randint(1, 3))],
+                  axis=axis - random.choice([0, x.ndim]))
+
+
+@kind
+def windows(b: Builder, random: Random) -> Any:
+    x = b.pick(lambda x: x.ndim > 1 and min(x.shape[-2:]) > 0 and not x.weak)
+    shape = tuple(random.randint(1, n) for n in x.shape[-2:])
+    stride = (random.randint(1, 2), random.randint(1, 2))
+    size = tuple((n - k) // s + 1 for n, k, s in zip(x.shape[-2:], shape, stride, strict=True))
+    return b.made(ops.Windows, (x,), {"shape": shape, "stride": stride}, (*x.shape[:-2], *size, *shape))
+
+
+@st.composite
+def programs(draw: Any) -> Program:
+    b = Builder(draw(st.integers(0, 2**20)))
+    for step, seed in draw(st.lists(st.tuples(st.sampled_from(KINDS), st.integers(0, 2**20)), min_size=1, max_size=14)):
+        b.random = Random(seed)
+        try:
+            step(b, b.random)
+        except IndexError:  # nothing there that fits
+            continue
+    return b.program(draw(st.integers(1, 3)))
+
+
+def values_for(program: Program, seed: int) -> tuple[list[Any], list[np.ndarray]]:
+    random = Random(seed)
+
+    def value(x: Var) -> Any:
+        array = some_array(random, x.shape, x.dtype)
+        return array.item() if x.weak else array
+    return [value(x) for x in program.inputs], [value(x) for x in program.states]
+
+
+# ------------------------------------------------------------------------------------------------- what is the same
+
+def run(program: Program, inputs: list[Any], states: list[np.ndarray]) -> tuple[list[Any], float]:
+    """The results, with the largest finite number met on the way; each variable must be what it says it is, and be
+    written once, before it is read."""
+    known = {*program.inputs, *program.states, *program.constants}
+    for x, array in program.constants.items():
+        assert (array.shape, array.dtype) == (x.shape, x.dtype)
+    largest = 1.0
+
+    def step(i: Instruction, arguments: list[Any]) -> Any:
+        nonlocal largest
+        assert known.issuperset(i.vars), f"{i} reads what is not there"
+        assert i.output not in known, f"{i} writes what is there"
+        known.add(i.output)
+        result = evaluated(i, arguments)
+        assert np.shape(result) == i.output.shape, i
+        assert np.asarray(result).dtype == i.output.dtype, i
+        assert i.output.weak == (type(result) in (int, float, bool)), i
+        finite = np.abs(np.asarray(result, float)[np.isfinite(np.asarray(result, float))])
+        largest = max(largest, finite.max(initial=0))
+        return result
+
+    with np.errstate(all="ignore"):
+        outputs, updates = program.call(inputs, states, step)
+    return [*outputs, *updates], float(largest)
+
+
+def assert_same(before: Program, after: Program, inputs: list[Any], states: list[np.ndarray],
+                exactly: bool = False) -> None:
+    assert after.inputs == before.inputs
+    assert after.states == before.states
+    assert [state for state, _ in after.updates] == [state for state, _ in before.updates]
+    expected, largest = run(before, inputs, states)
+    got, _ = run(after, inputs, states)
+    for a, b, x, y in zip(expected, got, before.results, after.results, strict=True):
+        assert (x.shape, x.dtype, x.weak) == (y.shape, y.dtype, y.weak)
+        assert type(a) is type(b) or not x.weak
+        tolerance = 0 if exactly or x.dtype.kind != "f" else largest * (1e-5 if b.dtype == np.float32 else 1e-12) \
+            if not x.weak else 1e-12
+        np.testing.assert_allclose(b, a, rtol=0, atol=tolerance, equal_nan=True)
+        if exactly and x.dtype.kind == "f":
+            nan = np.isnan(a)
+            assert np.array_equal(np.signbit(a)[~nan], np.signbit(b)[~nan])
+
+
+EXACT = {drop_dead, merge_equal}
+
+
+@pytest.mark.parametrize("improve", PASSES, ids=lambda improve: improve.__name__)
+@given(program=programs(), seed=st.integers(0, 2**20))
+def test_a_pass_keeps_what_a_random_program_computes(improve, program, seed):
+    assert_same(program, improve(program), *values_for(program, seed), exactly=improve in EXACT)
+
+
+@settings(max_examples=6 * settings.default.max_examples)
+@given(program=programs(), seed=st.integers(0, 2**20))
+def test_all_passes_keep_what_a_random_program_computes(program, seed):
+    after, _ = optimized(program)
+    assert_same(program, after, *values_for(program, seed))
+    assert_canonical(after)
+    assert optimized(after)[0] is after, "nothing more to do"
+
+
+GONE = {ops.Identity, ops.StopGradient, tg.calculus.Variable, ops.ExpandDims, ops.Squeeze, ops.SwapAxes, ops.Mean,
+        ops.Square, ops.LogicalAnd, ops.LogicalOr, ops.CastToInteger}
+
+
+def assert_canonical(program: Program) -> None:
+    """The forms that targets meet."""
+    for i in program.instructions:
+        x, options = i.inputs[0], i.options
+        assert i.op not in GONE, i
+        assert any(isinstance(y, Var) for y in i.inputs), i
+        if not issubclass(i.op, Elementwise) and i.op is not ops.Cast:
+            assert all(isinstance(y, Var) and not y.weak for y in i.inputs), i
+        if i.op in (ops.Reshape, ops.BroadcastTo):
+            assert options == {"shape": i.output.shape}, i
+            assert x.shape != i.output.shape, i
+        if i.op is ops.BroadcastTo:
+            assert x.size != i.output.size, i
+        if i.op is ops.Transpose:
+            assert sorted(options["axes"]) == list(range(x.ndim)), i
+        if i.op in (ops.Index, ops.ScatterAdd):
+            assert not any(isinstance(part, bool) for part in options["index"]), i
+        if i.op in (ops.Index, ops.ScatterAdd) and len(i.inputs) == 1:
+            shape = x.shape if i.op is ops.Index else i.output.shape
+            assert len(options["index"]) == len(shape), i
+            for part in options["index"]:
+                assert type(part.start) is type(part.step) is int, i
+                assert part.stop is not None or part.step < 0, i
+        if i.op in (ops.Sum, ops.Max, ops.Min):
+            assert x.dtype == i.output.dtype, i
+            assert set(options) == {"axis", "keepdims"}, i
+            assert options["axis"] == tuple(sorted(options["axis"])), i
+            assert options["axis"], i
+        if i.op is ops.MatMul:
+            assert min(y.ndim for y in i.inputs) > 1, i
+            assert {y.dtype for y in i.inputs} == {i.output.dtype}, i
+        if i.op in (ops.Keep, ops.Where):
+            assert i.inputs[1 if i.op is ops.Keep else 0].dtype == bool, i
+        if i.op is ops.LogicalNot:
+            assert x.dtype == bool, i
+        if i.op is ops.Cast:
+            assert i.output.dtype != bool, i
+            assert x.weak or x.dtype != i.output.dtype, i
+        if i.op is ops.Concatenate:
+            assert len(i.inputs) > 1, i
+            assert 0 <= options["axis"] < i.output.ndim, i
