@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import tinygraph as tg
 from tinygraph import calculus, ops
-from tinygraph.batching import batched
+from tinygraph.batching import RULES, batched
 from tinygraph.op import Elementwise, Primitive
 from tinygraph.ops.selection import ARRAY
 
@@ -126,12 +126,38 @@ def test_where_numpy_puts_the_axes_of_index_arrays(adjoint, drawn):
     check(index_case(*drawn, adjoint))
 
 
-@pytest.mark.parametrize("index", [(True,), (False,), (slice(None), True, 0), (True, slice(None), np.array([1, 0])),
-                                   (np.array([1, 0]), None, np.array([0, 1])), (slice(None), np.array(1), None),
-                                   (np.array(1), None, np.array([0])), (0, slice(None), True)], ids=repr)
+_ALL, _A, _B = slice(None), np.array([1, 0]), np.array([0, 0])
+_MASK = np.array([[True, False], [False, True]])
+
+
+@pytest.mark.parametrize("index", [
+    (True,), (False,), (_ALL, True, 0), (True, _ALL, _A), (0, _ALL, True), (_A, None, _B), (_ALL, np.array(1), None),
+    (np.array(1), None, _A), (..., _A), (..., _A, _ALL), (None, ..., _A, 0), (_ALL, _A, _ALL, _B), (..., _A, _ALL, _B),
+    (_ALL, 0, ..., _A), (_ALL, _A[:, None], _B), (_MASK, _ALL, _A), (_ALL, _MASK, _ALL), (_A, _ALL, _MASK)], ids=str)
 def test_unusual_indices(index):
-    check(index_case((2, 3), index))
-    check(index_case((2, 3), index, adjoint=True))
+    check(index_case((2, 2, 2, 2), index))
+    check(index_case((2, 2, 2, 2), index, adjoint=True))
+
+
+@pytest.mark.parametrize("axis", [0, -1, (), None])
+def test_a_reduction_of_a_number(axis):
+    variable, batch = tg.constant(2.0), tg.constant(np.array([1.0, 3.0]))
+    (y,) = batched([np.sum(variable, axis=axis)], variable, batch)
+    np.testing.assert_array_equal(y.value, batch.value)
+
+
+def test_no_gradient_flows_through_what_stops_it():
+    def f(batch):
+        variable = tg.constant(2.0)
+        return np.sum(batched([ops.StopGradient(variable) * variable], variable, as_node(batch))[0])
+
+    np.testing.assert_array_equal(tg.grad(f)(np.array([1.0, 3.0])), [1, 3])
+
+
+def test_every_primitive_has_a_rule():
+    """What has none goes through one entry after the other, and is right as well."""
+    primitives = [op for op in map(vars(ops).get, ops.__all__) if not op.traceable]
+    assert not [op for op in primitives if op not in RULES and not issubclass(op, Elementwise)]
 
 
 # -------------------------------------------------------------------------------------------------------- ops of users

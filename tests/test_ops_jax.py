@@ -64,6 +64,7 @@ JAX = {
     ops.AddBias: lambda Z, b: Z + b,
     ops.Cast: lambda x, dtype: jax.lax.convert_element_type(x, dtype),
     ops.CastToInteger: lambda x, dtype: jax.lax.convert_element_type(x, dtype),
+    ops.InRange: lambda x, n: x,
     ops.Concatenate: lambda *arrays, axis: jnp.concatenate(arrays, axis),
     ops.Conv2D: convolution,
     ops.Einsum: lambda *operands, subscripts: jnp.einsum(subscripts, *operands),

@@ -33,10 +33,13 @@ def main() -> None:
     group.add_argument("--only", type=words, metavar="NAME,...", help="the contenders, by the names in its headings")
     group.add_argument("--seconds", type=float, default=20, help="how long a row's contenders take turns (20)")
     group.add_argument("--warm", action="store_true", help="keep caches of compiled code from run to run")
-    group.add_argument("--plot", type=Path, metavar="FILE", help="draw its table as bars (needs matplotlib)")
+    group.add_argument("--plot", type=Path, metavar="FILE",
+                       help="draw its table as bars, in FILE with the number of threads added to its name")
     options = parser.parse_args()
     if unknown := set(options.names) - set(NAMES):
         parser.error(f"no benchmark is called {', '.join(sorted(unknown))}: there are {', '.join(NAMES)}")
+    if options.plot and options.names and "compiled" not in options.names:
+        parser.error("--plot draws what `compiled` measures")
     compiled = {key: getattr(options, key) for key in ("rows", "only", "seconds", "warm")}
     reports = {}
     for name in options.names or NAMES:
@@ -55,7 +58,10 @@ def main() -> None:
     if options.plot:
         from .plot import draw
 
-        draw(options.plot, [report.numbers for name, report in reports.items() if name.startswith("compiled")])
+        for threads in options.threads:
+            report = reports[f"compiled {threads}"]
+            file = options.plot.with_stem(f"{options.plot.stem}-{threads}")
+            draw(file, report.title, {row: found["seconds"] for row, found in report.numbers.items()})
 
 
 def words(text: str) -> list[str]:

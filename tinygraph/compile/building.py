@@ -121,3 +121,19 @@ def blas(name: str) -> int:
     api.PyCapsule_GetPointer.restype = ctypes.c_void_p
     api.PyCapsule_GetPointer.argtypes = [ctypes.py_object, ctypes.c_char_p]
     return api.PyCapsule_GetPointer(capsule, api.PyCapsule_GetName(capsule))
+
+
+@functools.cache
+def blas_threads() -> tuple[int, int] | None:
+    """The addresses of the functions that read and set how many threads SciPy's BLAS uses, if it is an OpenBLAS."""
+    from scipy.linalg import cython_blas
+
+    library = ctypes.CDLL(cython_blas.__file__)
+    for prefix in ("scipy_openblas", "openblas"):
+        try:
+            found = [getattr(library, f"{prefix}_{verb}_num_threads") for verb in ("get", "set")]
+        except AttributeError:
+            continue
+        get, put = (ctypes.cast(function, ctypes.c_void_p).value or 0 for function in found)
+        return get, put
+    return None

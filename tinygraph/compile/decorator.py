@@ -8,7 +8,6 @@ import keyword
 import operator
 import os
 import re
-import sys
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from types import NoneType
@@ -16,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from ..node import Node, Parameter, State, Value, Version, describe, next_serial, plain_array
+from ..node import Node, Parameter, State, Value, describe, next_serial, plain_array
 from ..tape import as_value
+from .exclusive import make_exclusive
 from .outline import Outline
 from .passes import optimized
 from .program import Program, frozen
@@ -276,17 +276,6 @@ def built(program: Program, target: str, threads: int) -> Any:
     return numpy_target.build(program)
 
 
-def make_exclusive(state: State) -> None:
-    """Give a state an array that nobody else holds, so that writing into it changes no graph and no view: a copy,
-    unless that is so already."""
-    version = state._version
-    array = version._value
-    if (sys.getrefcount(version) > _ALONE or sys.getrefcount(array) > _ALONE or array.base is not None
-            or not array.flags.c_contiguous):
-        state._version = version = Version(state, np.array(array, order="C"), isinstance(state, Parameter))
-    version._value.flags.writeable = True
-
-
 class _Same:
     """A key that is equal to itself alone: states compare entry by entry."""
 
@@ -298,20 +287,6 @@ class _Same:
 
     def __hash__(self) -> int:
         return id(self.state)
-
-
-class _Holder:
-    __slots__ = ("held",)
-
-
-def _count_alone() -> int:
-    holder = _Holder()
-    holder.held = np.zeros(1)
-    array = holder.held
-    return sys.getrefcount(array)
-
-
-_ALONE = _count_alone()  # the count of an object that one attribute and one local variable hold
 
 
 def _signature(x: Any, leaves: list[Any], fixed: bool) -> Any:

@@ -20,6 +20,7 @@ import numpy as np
 
 from .. import ops
 from ..op import Elementwise
+from ..ops.selection import ARRAY
 from .program import Instruction, Operand, Program, Var
 
 Affine = tuple[int, ...]  # the coefficients of the loop counters, then a constant
@@ -140,6 +141,7 @@ class Statement:
     text: str = ""
     source: Var | None = None
     address: Affine = ()
+    jumps: tuple[tuple[Temp, int], ...] = ()  # what an index array adds to the address: values and their strides
 
 
 def number(value: Any, dtype: np.dtype[Any]) -> str:
@@ -249,8 +251,9 @@ class Reader:
         self.statements: list[Statement] = []
         self.known: dict[Any, Any] = {}
         self.texts: dict[Any, Temp] = {}
-        self.loads: dict[tuple[Var, Affine], Temp] = {}
+        self.loads: dict[tuple[Any, ...], Temp] = {}
         self.computed: list[tuple[Var, tuple[Affine, ...]]] = []
+        self.jumps: dict[Any, tuple[tuple[Temp, int], ...]] = {}  # by target
         self.depth = 0
 
     def value(self, x: Operand, index: tuple[Affine, ...]) -> Any:
@@ -279,13 +282,16 @@ class Reader:
             self.texts[text, x.dtype, off] = temp
         return self.texts[text, x.dtype, off]
 
-    def load(self, x: Var, address: Affine) -> Temp:
-        if (x, address) not in self.loads:
+    def load(self, x: Var, address: Affine, jumps: tuple[tuple[Temp, int], ...] = ()) -> Temp:
+        key = (x, address, jumps) if jumps else (x, address)
+        if key not in self.loads:
             bits = sum(1 << i for i, k in enumerate(address[:-1]) if k)
+            for value, _ in jumps:
+                bits |= value.bits
             temp = Temp(f"t{len(self.statements)}", x.dtype, bits)
-            self.statements.append(Statement(temp, source=x, address=address))
-            self.loads[x, address] = temp
-        return self.loads[x, address]
+            self.statements.append(Statement(temp, source=x, address=address, jumps=jumps))
+            self.loads[key] = temp
+        return self.loads[key]
 
     def write(self, text: str, dtype: np.dtype[Any], *operands: Any) -> Temp:
         if (text, dtype) not in self.texts:
@@ -403,9 +409,45 @@ def _broadcast(r: Reader, i: Instruction, index: tuple[Affine, ...]) -> Any:
     return r.value(x, aligned(index, x.shape, r.n)) if isinstance(x, Var) else x
 
 
+def gathered(r: Reader, i: Instruction, shape: tuple[int, ...],
+             index: tuple[Affine, ...]) -> tuple[Affine, tuple[tuple[Temp, int], ...]]:
+    """Where in an array of `shape` the entry lies that index arrays name: an affine address, and what they add to it.
+
+    Covered: integer arrays side by side, and slices. Negative entries count from the end.
+    """
+    parts, arrays = list(i.options["index"]), i.inputs[1:]
+    if Ellipsis in [p for p in parts if p is Ellipsis]:
+        at = next(n for n, p in enumerate(parts) if p is Ellipsis)
+        parts[at:at + 1] = [slice(None)] * (len(shape) - len(parts) + 1)
+    parts += [slice(None)] * (len(shape) - len(parts))
+    places = [n for n, p in enumerate(parts) if p is ARRAY]
+    if (len(parts) != len(shape) or places != list(range(places[0], places[0] + len(arrays)))
+            or not all(p is ARRAY or isinstance(p, slice) for p in parts)
+            or not all(isinstance(a, Var) and a.dtype.kind in "iu" for a in arrays)):
+        raise Unavailable(f"{i.op.__name__} by these arrays has no native form: use target=\"numpy\"")
+    width = np.broadcast_shapes(*[a.shape for a in arrays])
+    first, steps = places[0], strides_of(shape)
+    own, address, jumps = index[first:first + len(width)], constant(r.n, 0), []
+    rest = iter([*index[:first], *index[first + len(width):]])
+    for n, p in enumerate(parts):
+        if p is ARRAY:
+            array = arrays[n - first]
+            value = r.value(array, aligned(own, array.shape, r.n))
+            value = r.write(r.cast(value, _LONG), _LONG, value)
+            jumps.append((r.write(f"{value.name} < 0 ? {value.name} + {shape[n]} : {value.name}", _LONG, value),
+                          steps[n]))
+        else:
+            start, _, step = p.indices(shape[n])
+            address = combine((address, 1), (shifted(combine((next(rest), step)), start), steps[n]))
+    return address, tuple(jumps)
+
+
 def _index(r: Reader, i: Instruction, index: tuple[Affine, ...]) -> Any:
     if len(i.inputs) > 1:
-        raise MustStore(i.output)
+        x = i.inputs[0]
+        if x not in r.graph.stored:
+            raise MustStore(x)
+        return r.load(x, *gathered(r, i, x.shape, index))
     own = [shifted(combine((a, part.step)), part.start) for a, part in zip(index, i.options["index"], strict=True)]
     return r.value(i.inputs[0], tuple(own))
 
@@ -471,7 +513,7 @@ def _same(r: Reader, i: Instruction, index: tuple[Affine, ...]) -> Any:
     return r.value(i.inputs[0], index)
 
 
-_BOOL = np.dtype(bool)
+_BOOL, _LONG = np.dtype(bool), np.dtype(np.int64)
 
 
 # ------------------------------------------------------------------------------------------- reductions, written out
@@ -528,7 +570,7 @@ RULES: dict[Any, Callable[[Reader, Instruction, tuple[Affine, ...]], Any]] = {
     ops.Transpose: _transpose, ops.Reshape: _reshape, ops.BroadcastTo: _broadcast, ops.Index: _index,
     ops.ScatterAdd: _scatter, ops.Concatenate: _concatenate, ops.Keep: _keep, ops.Where: _where, ops.Cast: _cast,
     ops.CastToInteger: _cast, ops.InRange: _same, ops.Sum: _reduction, ops.Max: _reduction, ops.Min: _reduction,
-    ops.MatMul: _product, ops.Pad: _pad, ops.Windows: _windows,
+    ops.MatMul: _product, ops.Pad: _pad, ops.Windows: _windows, ops.Identity: _same,
 }
 
 
@@ -549,6 +591,7 @@ class Target:
     kind: str = "store"
     reduced: frozenset[int] = frozenset()
     scattered: bool = False
+    jumps: Callable[[Reader], tuple[tuple[Temp, int], ...]] | None = None  # what index arrays add to the address
     window: frozenset[int] = frozenset()  # counters inside a window, which are no good for the innermost loop
     reads: dict[tuple[Var, Affine], None] = field(default_factory=dict)
     inlined: list[tuple[Var, tuple[Affine, ...]]] = field(default_factory=list)
@@ -600,6 +643,12 @@ def target_of(graph: Graph, var: Var) -> Target:
                for a, part in zip(index, i.options["index"], strict=True)]
         return Target(var, space, lambda r: r.value(i.inputs[0], index), flat(own, var.shape, len(space)),
                       scattered=True)
+    if i.op is ops.ScatterAdd:
+        space, index = _space(i.inputs[0].shape)
+        n = len(space)
+        address, _ = gathered(Reader(graph, [(0, m) for m in space]), i, var.shape, index)
+        return Target(var, space, lambda r: r.value(i.inputs[0], index), address, "sum", frozenset(range(n)), True,
+                      lambda r: gathered(r, i, var.shape, index)[1])
     if i.op is ops.FoldWindows:
         x = i.inputs[0]
         space, index = _space(x.shape)
@@ -610,7 +659,7 @@ def target_of(graph: Graph, var: Var) -> Target:
         # Windows that do not overlap write each entry once.
         apart = all(m <= s for m, s in zip(x.shape[-2:], i.options["stride"], strict=True))
         return Target(var, space, lambda r: r.value(x, index), flat(own, var.shape, len(space)),
-                      "store" if apart else "sum", frozenset() if apart else window, True, window)
+                      "store" if apart else "sum", frozenset() if apart else window, True, None, window)
     space, index = _space(var.shape)
     return Target(var, space, lambda r: r.compute(var, index), flat(index, var.shape, len(space)))
 
@@ -660,6 +709,8 @@ class Nest:
             if not isinstance(value, Temp):
                 value = reader.write(number(value, target.var.dtype), target.var.dtype)
             values.append(value)
+            if target.jumps is not None:
+                reader.jumps[target] = target.jumps(reader)
             if target.kind == "store" and not target.scattered:
                 reader.loads[target.var, target.address] = value
         return values
@@ -718,6 +769,8 @@ class Nest:
         """Whether the innermost loop jumps through memory and does little else: gathering is slower than one by one."""
         addresses = [t.address for t in self.targets] + [s.address for s in reader.statements if s.source is not None]
         calls = {f"{name}{f}(" for name in VECTOR_MATH for f in ("", "f")}
+        if any(t.jumps is not None for t in self.targets):  # two turns may add to the same entry
+            return True
         return (any(a[inner] not in (0, 1) for a in addresses)
                 and not any(call in s.text for s in reader.statements for call in calls))
 
@@ -775,7 +828,7 @@ class Nest:
         for s in reader.statements:
             level = max((level_of[c] + 1 for c in level_of if s.temp.bits >> c & 1), default=0)
             for turn in range(jam if own[s.temp.name] else 1):
-                where = at(s.address, turn) if s.address else ""
+                where = at(s.address, turn) + named(_jumped(s.jumps), turn) if s.address else ""
                 text = f"{place(s.source)}[{where}]" if s.source is not None else named(s.text.format(where), turn)
                 if s.source is not None and s.source.dtype.kind == "b":
                     text += " != 0"
@@ -787,7 +840,8 @@ class Nest:
         for number_, (t, result) in enumerate(zip(self.targets, values, strict=True)):
             start, complete = self._in_registers(t, order)
             for turn in range(jam):
-                entry, value = f"{place(t.var)}[{at(t.address, turn)}]", named(result.name, turn)
+                jump = named(_jumped(reader.jumps.get(t, ())), turn)
+                entry, value = f"{place(t.var)}[{at(t.address, turn)}{jump}]", named(result.name, turn)
                 if t.kind == "store":
                     body[after].append(f"{entry} = {value};")
                     continue
@@ -807,7 +861,7 @@ class Nest:
                 combined = total if complete and whole else _ADDED[t.kind].format(entry, total)
                 behind[start].append(f"{entry} = {combined};")
         work = math.prod(limits[c][1] - limits[c][0] for c in order) * max(sum(map(len, body)), 1)
-        parallel = threads > 1 and after and work > 100_000
+        parallel = (threads > 1 and after and work > 100_000 and not any(t.jumps is not None for t in self.targets))
         team = f"#pragma omp parallel for num_threads({threads}) schedule(static)" if parallel else ""
         lines = _Lines()
         lines.put("{", *body[0], *before[0])
@@ -899,6 +953,10 @@ def _filled(t: Target, place: Callable[[Var], str]) -> list[str]:
     if value == "0":
         return [f"memset({place(t.var)}, 0, {t.var.nbytes});"]
     return [f"for (int64_t i = 0; i < {t.var.size}; i++) {place(t.var)}[i] = {value};"]
+
+
+def _jumped(jumps: tuple[tuple[Temp, int], ...]) -> str:
+    return "".join(f" + {step}*{value.name}" for value, step in jumps)
 
 
 def _address(a: Affine, counters: Sequence[int]) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops
+from ..ops.selection import ARRAY
 from . import building, calling
 from .loops import (
     C_TYPES,
@@ -47,11 +48,13 @@ __all__ = ["Unavailable", "build"]
 
 @dataclass(eq=False)
 class Check:
-    """The labels of an InRange lie in their range, or the call ends here."""
+    """low <= x < high for integers x, or the call ends here."""
 
-    instruction: Instruction
+    shape: tuple[int, ...]
     source: Var
     address: Affine
+    low: int
+    high: int
 
 
 @dataclass(eq=False)
@@ -77,10 +80,10 @@ class Gemm:
 
 @dataclass(eq=False)
 class Copy:
-    """A stored variable, copied into the memory of another."""
+    """A stored variable, copied into the memory of a state, or into that of an output, given by its number."""
 
     source: Var
-    out: Var
+    out: Var | int
 
 
 Step = Any
@@ -93,6 +96,7 @@ class Schedule:
         for var in program.variables():
             if var.dtype not in C_TYPES:
                 raise Unavailable(f"arrays of {var.dtype} have no native form: use target=\"numpy\"")
+        program = apart(program)
         self.program, self.graph = program, Graph(program)
         self.folded: dict[Var, tuple[Instruction, tuple[Operand, ...]]] = {}
         self.uses = program.uses()
@@ -135,13 +139,20 @@ class Schedule:
         folded = {product.output for product, _ in self.folded.values()}
         skipped = folded | {x for new in self.folded for x in self.graph.make[new].inputs if isinstance(x, Var)}
         updates = self._in_place()
+        self.outputs: dict[Var, int] = {}  # what is computed in the memory of an output
+        for n, out in enumerate(self.program.outputs):
+            if out in self.graph.make:
+                self.outputs.setdefault(out, n)
         for i in self.program.instructions:
-            if i.op is ops.InRange:
-                source, address = self.view(i.inputs[0])
-                self._append(Check(i, source, address), [source], None)
+            for x, low, high in bounds(i):
+                source, address = self.view(x)
+                self._append(Check(x.shape, source, address, low, high), [source], None)
             var = i.output
             if var in self.graph.stored and var not in updates and var not in skipped:
                 self._add(var)
+        for n, out in enumerate(self.program.outputs):
+            if self.outputs.get(out) != n:
+                self._append(Copy(out, n), [out], None)
         self.checked = max((n for n, step in enumerate(self.steps) if isinstance(step, Check)), default=-1)
         for new, state in updates.items():
             self.alias[new] = state
@@ -152,13 +163,8 @@ class Schedule:
             else:
                 self._add(new, state)
         for state, new in self.program.updates:
-            if updates.get(new) is not state:
+            if updates.get(new) is not state and new is not state:
                 self._append(Copy(new, state), [new], None)
-        seen: set[Var] = set()
-        for out in self.program.outputs:
-            if out in self.graph.outside or out in seen or out in self.alias:
-                self._append(Copy(out, out), [out], None)
-            seen.add(out)
 
     def _in_place(self) -> dict[Var, Var]:
         """The new values that may be computed in the memory of their state: {new: state}, in program order."""
@@ -193,8 +199,9 @@ class Schedule:
         """How `var` is stored, with all that its loops read."""
         if var not in self.targets:
             target = target_of(self.graph, var)
-            for (_, reader), _ in pieces(self.graph, [(0, m) for m in target.space], target.evaluate):
-                target.reads.update(dict.fromkeys(reader.loads))
+            nest = Nest(self.graph, target)
+            for (_, reader), _ in pieces(self.graph, [(0, m) for m in target.space], nest.evaluate):
+                target.reads.update(dict.fromkeys(key[:2] for key, temp in reader.loads.items() if key[0] is not var))
                 target.inlined += reader.computed
             self.targets[var] = target
         return self.targets[var]
@@ -315,8 +322,31 @@ class Schedule:
         return True
 
 
+def apart(program: Program) -> Program:
+    """The same, but no state becomes another state as it was: what is copied last may be written by then."""
+    copies = {new: Instruction(ops.Identity, (new,), {}, Var(new.shape, new.dtype))
+              for state, new in program.updates if new in program.states and new is not state}
+    return program.with_(instructions=(*program.instructions, *copies.values()),
+                         updates=tuple((state, copies[new].output if new in copies and new is not state else new)
+                                       for state, new in program.updates))
+
+
 _WORTH = {op for op in vars(ops).values() if isinstance(op, type) and issubclass(op, ops.Add.__mro__[1])} | {
     *REDUCERS, ops.MatMul}
+
+
+def bounds(i: Instruction) -> list[tuple[Var, int, int]]:
+    """What must be checked when an instruction runs: integers x with low <= x < high."""
+    if i.op is ops.InRange:
+        return [(i.inputs[0], 0, i.options["n"])]
+    if i.op in (ops.Index, ops.ScatterAdd) and len(i.inputs) > 1:
+        shape = i.inputs[0].shape if i.op is ops.Index else i.options["shape"]
+        parts = list(i.options["index"])
+        skipped = len(shape) - len(parts) + 1
+        places = [n if Ellipsis not in parts[:n] else n + skipped - 1 for n, p in enumerate(parts) if p is ARRAY]
+        return [(x, -shape[n], shape[n]) for n, x in zip(places, i.inputs[1:], strict=True)
+                if isinstance(x, Var) and x.dtype.kind in "iu"]
+    return []
 
 
 def is_blas(i: Instruction) -> bool:
@@ -330,6 +360,9 @@ def is_blas(i: Instruction) -> bool:
 # ----------------------------------------------------------------------------------------------------------- printing
 
 PRELUDE = """\
+#if defined(__GNUC__) && !defined(_OPENMP)
+#pragma GCC diagnostic ignored "-Wunknown-pragmas"  /* -fopenmp-simd vectorises the loops */
+#endif
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
@@ -352,6 +385,24 @@ def declarations(body: str) -> str:
     return ("#if defined(__x86_64__) && defined(__GLIBC__) && !defined(SCALAR_MATH)\n"
             "#define VECTOR __attribute__((simd(\"notinbranch\"), const))\n#else\n#define VECTOR\n#endif\n"
             + "\n".join(lines) + "\n\n")
+
+
+_THREADS = """\
+/* How many threads BLAS uses is read and set for the time of a call, where it can be. */
+int (*{name}_get)(void);
+void (*{name}_set)(int);
+
+"""
+_OUTER = """\
+int {name}(void *const *p, char *w)
+{{
+    const int before = {name}_get ? {name}_get() : {threads};
+    if (before != {threads} && {name}_set) {name}_set({threads});
+    const int code = {name}_run(p, w);
+    if (before != {threads} && {name}_set) {name}_set(before);
+    return code;
+}}
+"""
 
 
 class Printer:
@@ -377,12 +428,6 @@ class Printer:
                 base += "_"
             taken.add(base)
             self.names[var] = base
-        outputs: set[Var] = set()
-        self.output_of: dict[Var, int] = {}
-        for n, out in enumerate(self.program.outputs):
-            if out in self.schedule.graph.make and out not in outputs and out not in self.schedule.alias:
-                self.output_of[out] = n
-            outputs.add(out)
 
     def place(self, var: Var) -> str:
         while var in self.schedule.alias:
@@ -395,7 +440,7 @@ class Printer:
         last = {var: max(steps) for var, steps in s.readers.items()}
         intervals = []
         for var, first in s.writer.items():
-            if var not in s.alias and var not in self.output_of:
+            if var not in s.alias and var not in s.outputs:
                 intervals.append((var, first, last.get(var, first)))
         return arena(intervals)
 
@@ -411,7 +456,7 @@ class Printer:
             if isinstance(x, Var):
                 const = "" if self.names[x] in written else "const "
                 lines.append(f"    {const}{C_TYPES[x.dtype]} *restrict {self.names[x]} = p[{n}];  /* {x.shape} */")
-        for var, n in self.output_of.items():
+        for var, n in self.schedule.outputs.items():
             lines.append(f"    {C_TYPES[var.dtype]} *restrict {self.names[var]} = p[{self._output(n)}];"
                          f"  /* {var.shape} */")
         for var, offset in self.offsets.items():
@@ -423,8 +468,11 @@ class Printer:
                         f"const {t} *, const {t} *,\n    const int *, const {t} *, const int *, const {t} *, {t} *, "
                         f"const int *);\ngemm{c} *{self.name}_gemm{c};\n\n"
                         for c, t in (("d", "double"), ("s", "float")) if f"gemm{c}(" in text)
-        return (PRELUDE + declarations(text) + gemms + "\n".join([*lines[:2], *used]) + "\n\n" + text
-                + "\n    return 0;\n}\n")
+        if not gemms:
+            return PRELUDE + declarations(text) + "\n".join([*lines[:2], *used, "", text, "    return 0;", "}", ""])
+        lines[0] = "static " + lines[0].replace(f"{self.name}(", f"{self.name}_run(")
+        return PRELUDE + declarations(text) + gemms + _THREADS.format(name=self.name) + "\n".join(
+            [*lines[:2], *used, "", text, "    return 0;", "}", "", _OUTER.format(name=self.name, threads=self.threads)])
 
     def _output(self, n: int) -> int:
         return len(self.pointers) - len(self.program.outputs) + n
@@ -435,29 +483,22 @@ class Printer:
         if isinstance(step, Gemm):
             return self.gemm(step)
         if isinstance(step, Copy):
-            if step.source is step.out:  # an output that is no variable of its own
-                n = next(n for n, x in enumerate(self.program.outputs)
-                         if x is step.out and self.output_of.get(x) != n and (x, n) not in self._copied)
-                self._copied.add((step.out, n))
-                return [f"memcpy(p[{self._output(n)}], {self.place(step.source)}, {step.source.nbytes});"]
+            if isinstance(step.out, int):
+                return [f"memcpy(p[{self._output(step.out)}], {self.place(step.source)}, {step.source.nbytes});"]
             return [f"memcpy({self.names[step.out]}, {self.place(step.source)}, {step.source.nbytes});"]
-        n, source = step.instruction.options["n"], step.source
-        shape, code = step.instruction.inputs[0].shape, 1 + self.checks.index(step)
-        index = [f"i{axis}" for axis in range(len(shape))]
+        source, code = step.source, 1 + self.checks.index(step)
+        index = [f"i{axis}" for axis in range(len(step.shape))]
         address = " + ".join([f"{k}*{i}" for k, i in zip(step.address, index, strict=False) if k]
                              + [str(step.address[-1])])
-        loops = "".join(f"for (int64_t {i} = 0; {i} < {m}; {i}++) " for i, m in zip(index, shape, strict=True))
+        loops = "".join(f"for (int64_t {i} = 0; {i} < {m}; {i}++) " for i, m in zip(index, step.shape, strict=True))
         value = f"{self.place(source)}[{address}]"
-        low = f"{value} < 0 || " if source.dtype.kind == "i" else ""
-        return ["{ int bad = 0;", f"  {loops}bad |= {low}{value} >= {n};", f"  if (bad) return {code}; }}"]
+        low = f"{value} < {step.low} || " if source.dtype.kind == "i" else ""
+        return ["{", "    int bad = 0;", f"    {loops}bad |= {low}{value} >= {step.high};",
+                f"    if (bad) return {code};", "}"]
 
     @property
     def checks(self) -> list[Check]:
         return [step for step in self.schedule.steps if isinstance(step, Check)]
-
-    @property
-    def _copied(self) -> set[Any]:
-        return self.__dict__.setdefault("copied", set())
 
     def gemm(self, g: Gemm) -> list[str]:
         """A call for row-major matrices of a library that has columns first: C' = B' A'."""
@@ -487,8 +528,10 @@ class Printer:
                      f"const {t} alpha = {'-(' + factors + ')' if factors else 1}, beta = {int(bool(factors))};")
         out = self.place(g.out)
         size = math.prod(batch)
-        if size > 1 and self.threads > 1:
-            lines.append(f"    #pragma omp parallel for num_threads({self.threads}) schedule(static)")
+        shared = size > 1 and self.threads > 1  # the matrices are shared out, each to one thread
+        if shared:
+            lines += [f"    if ({self.name}_set) {self.name}_set(1);",
+                      f"    #pragma omp parallel for num_threads({self.threads}) schedule(static)"]
         if batch:
             lines.append(f"    for (int64_t i = 0; i < {size}; i++) {{")
             step = size
@@ -498,8 +541,9 @@ class Printer:
             out = f"{out} + i*{m * n}"
         lines.append(f"        {self.name}_gemm{c}(\"{fb}\", \"{fa}\", &m, &n, &k, &alpha, {b}, &lda, {a}, &ldb, &beta, "
                      f"{out}, &ldc);")
-        lines += ["    }"] * bool(batch) + ["}"]
-        return lines
+        lines += ["    }"] * bool(batch)
+        lines += [f"    if ({self.name}_set) {self.name}_set({self.threads});"] * shared
+        return [*lines, "}"]
 
 
 def arena(intervals: Sequence[tuple[Var, int, int]]) -> tuple[dict[Var, int], int]:
@@ -534,7 +578,6 @@ class Executable:
         printer = Printer(self.schedule, threads, "tinygraph_" + program.name)
         self.symbol = printer.name
         self.source = printer.source()
-        self.checks = [step.instruction for step in printer.checks]
         self.workspace, self.work = printer.workspace, work_of(self.schedule)
         self.constants = [np.ascontiguousarray(x) for x in program.constants.values()]
         self.workspaces: list[tuple[np.ndarray, int]] = []
@@ -547,6 +590,9 @@ class Executable:
         for c in "ds":
             if f"{self.symbol}_gemm{c}" in self.source:
                 ctypes.c_void_p.in_dll(self.library, f"{self.symbol}_gemm{c}").value = building.blas(c + "gemm")
+        if f"{self.symbol}_set" in self.source and (found := building.blas_threads()) is not None:
+            for name, address in zip(("get", "set"), found, strict=True):
+                ctypes.c_void_p.in_dll(self.library, f"{self.symbol}_{name}").value = address
         self.function = self.library[self.symbol]
         self.function.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
         self.function.restype = ctypes.c_int
@@ -584,7 +630,10 @@ class Executable:
         raise RuntimeError(f"check {code} of {self.program.name} failed, but not in NumPy")  # pragma: no cover
 
     def export(self, path: str | os.PathLike[str]) -> None:
-        raise NotImplementedError
+        """Write the program as C files of its own; see `c_files`."""
+        from . import c_files
+
+        c_files.write(self, path)
 
 
 def work_of(schedule: Schedule) -> int:

@@ -20,7 +20,7 @@ import textwrap
 import unicodedata
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -29,6 +29,7 @@ import numpy as np
 from .. import ops
 from ..calculus import Variable
 from . import buffers
+from .exclusive import ALONE, make_exclusive
 from .numpy_text import (
     COPY,
     FILLED,
@@ -44,13 +45,16 @@ from .numpy_text import (
     dtype_name,
     form_of,
     is_array,
+    is_augmentable,
+    is_weighted,
     literal,
     mathematics,
+    shape_argument,
 )
 from .program import Instruction, Operand, Program, Var, ordered
 
-SMALL = 1024  # bytes up to which a result is made anew each time: NumPy keeps such blocks at hand itself
-OPERATIONS = 3  # in one expression at most, besides the last
+SMALL = 2048  # bytes up to which a result is made anew each time: NumPy keeps such blocks at hand itself
+OPERATIONS = 4  # in one expression at most, besides the last
 
 _RENAMING = (ops.Identity, ops.StopGradient, Variable)
 _STRIDED = (ops.Transpose, ops.Windows, ops.Index, ops.BroadcastTo)  # a Reshape of these copies
@@ -186,7 +190,8 @@ class Plan:
         for x in i.vars:
             if x in self.inline or self._may_inline(x, i):
                 self.inline.add(x)
-                self.weight[i.output] += self.weight[x] + (not self.form[x].view)
+                free = self.form[x].view or is_weighted(i, self.make[x])
+                self.weight[i.output] += self.weight[x] + (not free)
 
     def _may_inline(self, x: Var, consumer: Instruction) -> bool:
         i = self.make.get(x)
@@ -198,7 +203,7 @@ class Plan:
         if i.op is ops.Transpose and not any(y in self.inline for y in i.vars):
             return True  # costs no more than a name
         return self.uses[x] == 1 and (not x.name or x.name == consumer.output.name) and (
-            self.weight[x] + self.weight[consumer.output] < OPERATIONS)
+            self.weight[x] + self.weight[consumer.output] < OPERATIONS or is_weighted(consumer, i))
 
     def _chain(self) -> None:
         """`v *= 0.9` and then `v += g`: what an update is made of may be computed in the state's memory, too."""
@@ -299,7 +304,7 @@ class Plan:
         found = []
         for x in self.form[i.output].over(i):
             others = [y for y in i.vars if y is not x]
-            touched = set().union(*[self.reads(y) if y in self.inline else self.memory(y) for y in others])
+            touched = set().union(*[self.memory(y) for y in others])
             if x in kinds and x not in self.inline and x not in touched:
                 found.append(x)
         return found
@@ -322,7 +327,7 @@ _HINTS: dict[type, str] = {
     ops.MatMul: "product", ops.Divide: "ratio", ops.Subtract: "difference", ops.Add: "added", ops.Keep: "kept",
     ops.Where: "chosen", ops.Sqrt: "root", ops.Index: "part", ops.ScatterAdd: "scattered", ops.Pad: "padded",
     ops.Concatenate: "joined", ops.FoldWindows: "image", ops.Cast: "cast", ops.Reshape: "reshaped",
-    ops.BroadcastTo: "repeated", ops.Negative: "negative", ops.Equal: "equal",
+    ops.BroadcastTo: "repeated", ops.Negative: "negative", ops.Equal: "mask",
     **dict.fromkeys((ops.Less, ops.LessEqual, ops.Greater, ops.GreaterEqual, ops.NotEqual, ops.LogicalNot,
                      ops.BitwiseAnd, ops.BitwiseOr, ops.BitwiseXor, ops.IsNan), "mask"),
 }
@@ -342,8 +347,12 @@ class Writer:
         self.taken = set(_RESERVED)
         self.function = self._unique(program.name)
         self.names: dict[Var, str] = {}
+        self.labels = {s.instruction.inputs[0] for s in self.plan.statements if s.instruction.op is ops.InRange}
+        self.compared = {x for i in self.plan.sequence if i.op is ops.Equal and any(y in self.labels for y in i.inputs)
+                         for x in i.vars}
         self.made_once: dict[Any, str] = {}  # names of constants
         self.definitions: list[str] = []
+        self.helpers: list[str] = []
         self.large: list[np.ndarray] = []
         self.objects: dict[str, Any] = {}  # what no source can express, by name
         self.arguments = (*program.inputs, *program.states)
@@ -363,7 +372,7 @@ class Writer:
             i = self.plan.make[x]
             return self.plan.form[x].text(Call(i, self))  # type: ignore[misc]
         if x in self.program.constants:
-            return Text(self.constant(self.program.constants[x], x.name))
+            return Text(self.constant(self.program.constants[x], x.name or "classes" * (x in self.compared)))
         return Text(self.names[x])
 
     def maker(self, x: Operand) -> Instruction | None:
@@ -380,6 +389,13 @@ class Writer:
         name = known[0] if known else self._unique(hint)
         self.objects[name] = thing
         return name
+
+    def helper(self, hint: str, lines: list[str]) -> str:
+        key = tuple(lines)
+        if key not in self.made_once:
+            name = self.made_once[key] = self._unique(hint)
+            self.helpers += ["", "", lines[0].format(name=name), *lines[1:]]
+        return self.made_once[key]
 
     def constant(self, array: np.ndarray, hint: str) -> str:
         key = array.shape, array.dtype.str, array.tobytes()
@@ -416,8 +432,7 @@ class Writer:
             if written:
                 group.append((s, written))
             following = statements[n + 1] if n + 1 < len(statements) else None
-            goes_on = following is not None and following.over is s.output and following.output.name in (
-                "", s.output.name)
+            goes_on = following is not None and following.over is s.output and following.output.name == s.output.name
             if (s.output.name or s.state is not None) and not goes_on:
                 lines += self._group(group)
                 group = []
@@ -426,10 +441,12 @@ class Writer:
         if returned:
             lines += wrapped(f"    return {', '.join(returned)}" if len(returned) == 1
                              else f"    return ({', '.join(returned)})")
-        arrays = {x: names for x, names in self.arrays.items()}
-        if arrays:
-            first = ", ".join(names[0] for names in arrays.values())
-            lines = [*wrapped(f"    ({first},) = workspace or new_workspace()"), *lines]
+        if self.arrays:
+            first = ", ".join(names[0] for names in self.arrays.values())
+            unpacked = f"    {first}{',' if len(self.arrays) == 1 else ''} = workspace or new_workspace()"
+            if len(unpacked) > _WIDTH:
+                unpacked = f"    ({first}) = workspace or new_workspace()"
+            lines = [*wrapped(unpacked), *lines]
         return lines
 
     def _name(self, s: Statement) -> None:
@@ -437,15 +454,25 @@ class Writer:
         x, mine = s.output, self.plan.owner.get(s.output)
         if s.state is not None:
             self.names[x] = self.names[s.state]
-        elif s.over is not None and x.name in ("", s.over.name):
+        elif s.over is not None and (x.name == s.over.name if x.name else is_augmentable(s.instruction)):
             self.names[x] = self.names[s.over]
         elif s.instruction.op is not ops.InRange:
-            hint = x.name or _HINTS.get(s.instruction.op) or s.instruction.op.__name__.lower()
-            self.names[x] = self._unique(hint)
+            self.names[x] = self._unique(x.name or self._hint(s.instruction))
         if mine in self.plan.borrowed:
             names = self.arrays.setdefault(self.plan.borrowed[mine], [])
             if self.names[x] not in names:
                 names.append(self.names[x])
+
+    def _hint(self, i: Instruction) -> str:
+        """What a person calls the result of an instruction."""
+        before = [self.plan.make_op(x) for x in i.inputs]
+        if i.op is ops.Sum and ops.Exp in before:
+            return "S"
+        if i.op is ops.Subtract and ops.Max in before:
+            return "shifted"
+        if i.op is ops.Equal and any(x in self.labels for x in i.inputs):
+            return "T"
+        return _HINTS.get(i.op) or i.op.__name__.lower()
 
     def _written(self, s: Statement) -> list[str]:
         """The lines of a statement, without indentation."""
@@ -467,7 +494,7 @@ class Writer:
             return [f"{name} = {form.text(call).code}"]
         else:
             made = "np.zeros" if form.zeros else "np.empty"
-            return [f"{name} = {made}({x.shape}{dtype_argument(x.dtype)})", *form.lines(call, name)]  # type: ignore[misc]
+            return [f"{name} = {made}({shape_argument(x.shape)}{dtype_argument(x.dtype)})", *form.lines(call, name)]  # type: ignore[misc]
         if form.into is not None:
             if name == out:
                 return [augmented(call, out) or form.into(call, out)]
@@ -486,19 +513,21 @@ class Writer:
         several = len(group) > 1
         lines = ["", f"    # {self._equation(last)}"] if several and named else [""] * several
         for s, written in group:
-            known = s.state is not None or s.instruction.op is ops.InRange or self.names[s.output] in self.commented
-            comment = "" if known else f"{s.output.shape}{'' if s.output.dtype.kind == 'f' else f' {s.output.dtype}'}"
-            if not known:
-                self.commented.add(self.names[s.output])
-            if not several and named and s.state is None and s.form.into is not None:
-                comment = self._equation(s)
+            comment = ""
+            if s.state is None and s.instruction.op is not ops.InRange:
+                name = self.names[s.output]
+                if not several and named and s.form.into is not None:
+                    comment = self._equation(s)
+                elif name not in self.commented and not (several and named and name == self.names[last.output]):
+                    comment = f"{s.output.shape}{'' if s.output.dtype.kind == 'f' else f' {s.output.dtype}'}"
+                self.commented.add(name)
             lines += [*commented(wrapped("    " + written[0]), comment),
                       *[line for text in written[1:] for line in wrapped("    " + text)]]
         return lines
 
     def _equation(self, s: Statement) -> str:
         """`Z1 = W1 X + b1, (10, 100)`"""
-        name, sign = self.names[s.output], "=" if s.state is None else "<-"
+        name, sign = self.names[s.output], "=" if s.state is None else "←"
         for spell_out in (True, False):
             formula = self._formula(s.output, spell_out, name)
             if len(formula) <= _FORMULA:
@@ -525,17 +554,19 @@ class Writer:
     # ------------------------------------------------------------------------------------------------------- the frame
 
     def _head(self) -> list[str]:
-        return [f'"""{self.function}: a program traced and written by tinygraph, for arguments of these shapes alone."""',
-                "", "import numpy as np", "", *itertools.chain(*map(wrapped, self.definitions)), ""]
+        return [f'"""{self.function}: traced and written by tinygraph, for arguments of the shapes that it names."""',
+                "", "import numpy as np", *[""] * bool(self.definitions),
+                *itertools.chain(*map(wrapped, self.definitions)), *self.helpers]
 
     def _workspace(self) -> list[str]:
         if not self.arrays:
-            return [""]
-        lines = ["", "def new_workspace():",
-                 f'    """The arrays that a call of {self.function} writes into, to be used by one call after another."""',
+            return ["", ""]
+        lines = ["", "", "def new_workspace():",
+                 f'    """The arrays that a call of {self.function} writes into; the next may have them again."""',
                  "    return ("]
         for x, names in self.arrays.items():
-            lines += commented([f"        np.empty({x.shape}{dtype_argument(x.dtype)}),"], ", ".join(names), 40)
+            made = f"        np.empty({shape_argument(x.shape)}{dtype_argument(x.dtype)}),"
+            lines += commented([made], ", ".join(names), 40)
         return [*lines, "    )", "", ""]
 
     def _signature(self) -> list[str]:
@@ -543,14 +574,14 @@ class Writer:
         names = [self.names[x] for x in self.arguments]
         more = ["*", "workspace=None"] if self.arrays else []
         updated = {state for state, _ in program.updates}
-        said = [("", program.inputs), ("Reads ", [x for x in program.states if x not in updated]),
-                ("Updates, in place, ", [x for x in program.states if x in updated])]
+        said = [("", program.inputs), ("reads ", [x for x in program.states if x not in updated]),
+                ("updates in place ", [x for x in program.states if x in updated])]
         outputs = [f"{self.text(x).code} {_kind(x)}" if self.text(x).code.isidentifier() else _kind(x)
                    for x in self.plan.outputs]
-        text = " ".join(f"{verb}{', '.join(f'{self.names[x]} {_kind(x)}' for x in xs)}." for verb, xs in said if xs)
-        text += f" Returns {', '.join(outputs) or 'nothing'}."
+        text = "; ".join(f"{verb}{', '.join(f'{self.names[x]} {_kind(x)}' for x in xs)}" for verb, xs in said if xs)
+        text = f"{text}; returns {', '.join(outputs) or 'nothing'}.".strip("; ")
         return [*wrapped(f"def {self.function}({', '.join([*names, *more])}):"),
-                *textwrap.wrap(f'"""{text.strip()}"""', _WIDTH, initial_indent="    ", subsequent_indent="    ")]
+                *wrapped(f'    """{text}"""', words=True)]
 
 
 def _kind(x: Operand) -> str:
@@ -560,12 +591,200 @@ def _kind(x: Operand) -> str:
 
 
 def _constant_text(array: np.ndarray) -> tuple[str, str]:
-    """How an array is made, "" for one that takes too long to write, and what to call it."""
-    flat, shape = array.ravel(), array.shape
-    if array.size and (flat.view(np.uint8).reshape(array.size, -1) == flat[:1].view(np.uint8)).all():  # to the bit
-        number = literal(flat[0].item()).code
-        if number in ("0.0", "1.0", "0", "1") and array.ndim:
-            name = "zeros" if flat[0] == 0 else "ones"
-            return f"np.{name}({shape}{dtype_argument(array.dtype)})", name
-        if array.ndim and array.size > 10:
-            return f"np.full({shape}, {number}{dtype_argument(array.dtype, flat[:1].tolist().__class__)})", "constant"
+    """How an array is made ("": it takes too long to write), and what to call it."""
+    dtype, flat, size = array.dtype, array.ravel(), shape_argument(array.shape)
+    if dtype.kind not in "biufc" or dtype.itemsize > (16 if dtype.kind == "c" else 8):
+        return "", "constant"
+    if not array.size:
+        return f"np.zeros({size}{dtype_argument(dtype)})", "empty"
+    if array.ndim and array.tobytes() == array.size * flat[:1].tobytes():
+        number = flat[0].item()
+        if number in (0, 1) and literal(number).code[0] != "-":
+            name = "ones" if number else "zeros"
+            return f"np.{name}({size}{dtype_argument(dtype)})", name
+        return f"np.full({size}, {literal(number).code}{dtype_argument(dtype, np.asarray(number).dtype)})", "constant"
+    if dtype == np.int64 and array.size > 1 and np.array_equal(flat, np.arange(array.size)):
+        return f"np.arange({array.size})" + (f".reshape{array.shape}" if array.ndim > 1 else ""), "numbers"
+    if array.size > 10:
+        return "", "constant"
+    return f"np.array({_listed(array.tolist())}{dtype_argument(dtype, np.asarray(array.tolist()).dtype)})", "constant"
+
+
+def _listed(value: Any) -> str:
+    return f"[{', '.join(map(_listed, value))}]" if isinstance(value, list) else literal(value).code
+
+
+def wrapped(line: str, words: bool = False) -> list[str]:
+    """A line as lines that are not too long: code, broken after commas between brackets, or words, outside of them."""
+    margin = " " * (len(line) - len(line.lstrip()))
+    lines = [margin]
+    for piece in _pieces(line[len(margin):], words):
+        if lines[-1].strip() and len(lines[-1]) + len(piece.rstrip()) > _WIDTH:
+            lines.append(margin + "    " * (not words))
+        lines[-1] += piece
+    return [text.rstrip() for text in lines]
+
+
+def _pieces(line: str, words: bool) -> Iterator[str]:
+    depth, quoted, start = 0, "", 0
+    for n, letter in enumerate(line):
+        if quoted or (letter in "\"'" and not words):
+            quoted = "" if letter == quoted else quoted or letter
+        elif letter in "([{":
+            depth += 1
+        elif letter in ")]}":
+            depth -= 1
+        elif letter == " " and (not depth if words else depth and line[n - 1] == ","):
+            yield line[start:n + 1]
+            start = n + 1
+    yield line[start:]
+
+
+def commented(lines: list[str], comment: str, column: int = _COMMENTS) -> list[str]:
+    """Lines of code with a comment: behind the first of them, or above where it does not fit."""
+    if not comment:
+        return lines
+    line = f"{lines[0]:<{column}}  # {comment}"
+    if len(lines) == 1 and len(line) <= 120:
+        return [line]
+    return [f"{' ' * (len(lines[0]) - len(lines[0].lstrip()))}# {comment}"[:120], *lines]
+
+
+# --------------------------------------------------------------------------------------------------------- to be run
+
+_number = itertools.count(1).__next__
+
+
+class Executable:
+    """A program as a Python function on arrays. Its workspaces are kept, and each call borrows one."""
+
+    name = "numpy"
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        writer = Writer(program)
+        self.source, self.constants, self.objects = writer.source, writer.large, writer.objects
+        self.names = [writer.names[x] for x in writer.arguments]
+        self.memory = writer.plan.bytes
+        filename = f"<tinygraph: {program.name} {_number()}>"
+        scope: dict[str, Any] = {"constants": self.constants, **self.objects}
+        exec(compile(self.source, filename, "exec"), scope)
+        self.function: Callable[..., Any] = scope[writer.function]
+        self.workspaces: list[Any] = []
+        self.new_workspace: Callable[[], Any] | None = scope.get("new_workspace")
+        # So that tracebacks show the line.
+        linecache.cache[filename] = len(self.source), None, self.source.splitlines(keepends=True), filename
+        weakref.finalize(self, linecache.cache.pop, filename, None)
+
+    def run(self, inputs: Sequence[Any], states: Sequence[np.ndarray]) -> list[Any]:
+        """The outputs, new arrays or Python numbers; the updated states are written in place."""
+        if self.new_workspace is None:
+            result = self.function(*inputs, *states)
+        else:
+            try:
+                workspace = self.workspaces.pop()
+            except IndexError:
+                workspace = self.new_workspace()
+            try:
+                result = self.function(*inputs, *states, workspace=workspace)
+            finally:
+                self.workspaces.append(workspace)
+        outputs = self.program.outputs
+        results = (result,) if len(outputs) == 1 else result or ()
+        return [x if var.weak else np.asarray(x) for x, var in zip(results, outputs, strict=True)]
+
+    def quick(self, entry: Any) -> Callable[..., Any] | None:
+        """A function of a call's positional arguments that returns what the call does; NotImplemented for arguments of
+        another signature. It is written for this signature, without loops over arguments and states."""
+        program = self.program
+        if entry.owner.static:
+            return None
+        scope: dict[str, Any] = {
+            "ndarray": np.ndarray, "asarray": np.asarray, "count": sys.getrefcount, "run": self.function,
+            "make_exclusive": make_exclusive, "finished": entry.finished, "take": self.workspaces.pop,
+            "give": self.workspaces.append, "new": self.new_workspace}
+        args = [f"x{n}" for n in range(len(program.inputs))]
+        lines = [f"def quick({', '.join(args)}):"]
+        for n, x in enumerate(program.inputs):
+            scope[f"shape{n}"], scope[f"dtype{n}"] = x.shape, x.dtype
+            wrong = (f"type(x{n}) is not {type(x.dtype.type().item()).__name__}" if x.weak else
+                     f"type(x{n}) is not ndarray or x{n}.shape != shape{n} or "
+                     f"x{n}.dtype is not dtype{n} and x{n}.dtype != dtype{n}")
+            lines += [f"    if {wrong}:", "        return NotImplemented"]
+        updated = {var for var, _ in program.updates}
+        for n, (x, state) in enumerate(zip(program.states, entry.states, strict=True)):
+            scope[f"state{n}"] = state
+            lines += [f"    v{n} = state{n}._version", f"    a{n} = v{n}._value"]
+            if x in updated:
+                lines += [f"    if count(v{n}) > {ALONE} or count(a{n}) > {ALONE} or a{n}.base is not None "
+                          f"or not a{n}.flags.carray:",
+                          f"        del v{n}, a{n}",
+                          f"        a{n} = make_exclusive(state{n})"]
+            args.append(f"a{n}")
+        if self.new_workspace is None:
+            lines.append(f"    y = run({', '.join(args)})")
+        else:
+            lines += ["    try:", "        w = take()", "    except IndexError:", "        w = new()", "    try:",
+                      f"        y = run({', '.join(args)}, workspace=w)", "    finally:", "        give(w)"]
+        outputs = [f"y[{n}]" for n in range(len(program.outputs))] if len(program.outputs) > 1 else ["y"]
+        outputs = [y if x.weak or x.shape else f"asarray({y})" for x, y in zip(program.outputs, outputs, strict=False)]
+        if entry.direct and all(i is None for _, i in entry.grads):
+            for n, (parameter, _) in enumerate(entry.grads):
+                scope[f"p{n}"] = parameter
+                lines.append(f"    p{n}._grad = None")
+            lines.append(f"    return {outputs[0]}")
+        else:
+            lines.append(f"    return finished([{', '.join(outputs)}])")
+        exec(compile("\n".join(lines), f"<call of {program.name}>", "exec"), scope)
+        quick: Callable[..., Any] = scope["quick"]
+        return quick
+
+    def explain(self) -> str:
+        """How much memory a call borrows."""
+        shared, alone = self.memory
+        return f"workspace of {shared:,} bytes, {alone:,} if no two results shared memory"
+
+    def export(self, path: str | os.PathLike[str]) -> None:
+        """Write a module that needs NumPy alone."""
+        if self.objects:
+            raise ValueError(f"{', '.join(sorted(self.objects))}: NumPy alone does not have this op, so the program "
+                             "cannot be exported as a module of its own")
+        constants = []
+        for array in self.constants:
+            text = base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()
+            constants += ["    np.frombuffer(base64.b64decode(",
+                          *[f'        "{part}"' for part in textwrap.wrap(text, 100)],
+                          f"    ), {dtype_name(array.dtype)}).reshape({array.shape}),"]
+        head, rest = self.source.split("import numpy as np\n", 1)
+        source = head + ("import base64\n\n" if constants else "") + "import numpy as np\n" + (
+            "\n".join(["", "constants = (", *constants, ")", ""]) if constants else "") + rest + self._example()
+        temporary = f"{os.fspath(path)}.{os.getpid()}.tmp"
+        try:
+            with open(temporary, "w", encoding="utf-8") as file:
+                file.write(source)
+            os.replace(temporary, path)
+        except BaseException:
+            if os.path.exists(temporary):
+                os.remove(temporary)
+            raise
+
+    def _example(self) -> str:
+        """The end of the module: a call on random numbers, when it is run as a script."""
+        lines = ["", "", 'if __name__ == "__main__":  # on random numbers, to see it run',
+                 "    rng = np.random.default_rng(0)"]
+        for name, x in zip(self.names, (*self.program.inputs, *self.program.states), strict=True):
+            if x.weak:
+                value = literal(type(x.dtype.type().item())(0.1 if x.dtype.kind in "fc" else 1)).code
+            elif x.dtype.kind == "f":
+                value = f"rng.standard_normal({x.shape})" + (
+                    f".astype({dtype_name(x.dtype)})" if x.dtype != np.float64 and x.shape else "")
+                value = value if x.shape else f"np.array({value}{dtype_argument(x.dtype)})"
+            else:
+                value = f"np.zeros({x.shape}{dtype_argument(x.dtype)})"
+            lines.append(f"    {name} = {value}")
+        call = f"{self.function.__name__}({', '.join(self.names)})"
+        return "\n".join([*lines, *wrapped(f"    print({call})"), ""])
+
+
+def build(program: Program) -> Executable:
+    return Executable(program)

@@ -43,6 +43,9 @@ class Source(Protocol):
     def local(self, hint: str) -> str:
         """A name that is not used yet."""
 
+    def helper(self, hint: str, lines: list[str]) -> str:
+        """The name of a function that is defined before; its lines have {name} in that place."""
+
     def maker(self, x: Operand) -> Instruction | None:
         """The instruction that is written out in the place of the operand, if there is one."""
 
@@ -93,8 +96,8 @@ class Form:
     """How the instructions of one op are written; of `into` and `lines` at most one is given.
 
     text: as an expression, whose value is a new array (a view of the first operand's memory, if it is a `view`).
-    into: as a call that writes into the array named last and returns it.
-    lines: as lines that write into the array named last, which is full of zeros, if `zeros`.
+    into: as a call that writes into an array and returns it.
+    lines: as lines that write into an array, which is full of zeros, if `zeros`.
     over: the operands over which the result may be written, entry by entry.
     repeats: `lines` has the text of an operand twice. raises: it may fail for some values of the operands.
     """
@@ -125,7 +128,7 @@ def literal(value: Any) -> Text:
 def dtype_name(dtype: np.dtype[Any]) -> str:
     if not dtype.isnative or getattr(np, dtype.name, None) is None:
         return f"np.dtype({dtype.str!r})"
-    return "bool" if dtype == bool else f"np.{dtype.name}"
+    return "bool" if dtype.kind == "b" else f"np.{dtype.name}"
 
 
 def dtype_argument(dtype: np.dtype[Any], default: Any = np.float64) -> str:
@@ -174,11 +177,15 @@ def _ufunc_into(c: Call, out: str) -> str:
     return f"np.{c.instruction.op.forward.__name__}({c.arguments(f'out={out}')})"
 
 
+def is_augmentable(i: Instruction) -> bool:
+    return i.op.forward in _OPERATORS and _OPERATORS[i.op.forward][1] != COMPARISON
+
+
 def augmented(c: Call, out: str) -> str | None:
     """`out += x`, if that is what the instruction does."""
-    ufunc = c.instruction.op.forward
-    if ufunc not in _OPERATORS or _OPERATORS[ufunc][1] == COMPARISON or not is_numpy(ufunc):
+    if not is_augmentable(c.instruction):
         return None
+    ufunc = c.instruction.op.forward
     sign = _OPERATORS[ufunc][0]
     if c[0] == out and is_array(c.operands[0]):
         return f"{out} {sign}= {c[1]}"
@@ -217,18 +224,20 @@ def _has_bits(i: Instruction) -> bool:
 
 
 def _keep_text(c: Call) -> Text:
-    if not _has_bits(c.instruction):
-        zero = "0.0" if c.output.dtype.kind == "f" else "0"
-        return Text(f"np.where({c[1]}, {c[0]}, {zero})")
-    bits, kept = _UNSIGNED[c.output.dtype.itemsize], dtype_name(c.output.dtype)
-    return Text(f"np.multiply({c.atom(0)}.view({bits}), {c[1]}).view({kept})")
+    if _has_bits(c.instruction):
+        bits = _UNSIGNED[c.output.dtype.itemsize]
+        return Text(f"np.multiply({c.atom(0)}.view({bits}), {c[1]}).view({dtype_name(c.output.dtype)})")
+    return Text(f"np.where({c[1]}, {c[0]}, {'0.0' if c.output.dtype.kind == 'f' else '0'})")
 
 
-def _keep_lines(c: Call, out: str) -> list[str]:
-    if not _has_bits(c.instruction):
-        return [f"{out}[...] = {_keep_text(c).code}"]
+def _keep_into(c: Call, out: str) -> str:
     bits = _UNSIGNED[c.output.dtype.itemsize]
-    return [f"np.multiply({c.atom(0)}.view({bits}), {c[1]}, out={out}.view({bits}))"]
+    name = c.source.helper("keep", [
+        "def {name}(x, mask, out):",
+        '    """x where the mask holds, and 0 elsewhere, also for infinite and NaN entries: the bits times 1 or 0."""',
+        f"    np.multiply(x.view({bits}), mask, out=out.view({bits}))",
+        "    return out"])
+    return f"{name}({c.arguments(f'out={out}')})"
 
 
 def _where_text(c: Call) -> Text:
@@ -237,20 +246,34 @@ def _where_text(c: Call) -> Text:
 
 # ---------------------------------------------------------------------------------------------------------- reductions
 
-_REDUCE = {ops.Sum: "np.add.reduce", ops.Max: "np.maximum.reduce", ops.Min: "np.minimum.reduce"}
+_REDUCE: dict[type[Op], str] = {ops.Sum: "np.add.reduce", ops.Max: "np.maximum.reduce", ops.Min: "np.minimum.reduce"}
 _WEIGHTS = 4096  # entries up to which sums are products with ones, which BLAS does in half the time
 
 
 def _reduction(c: Call, *more: str) -> str:
     x, axis = c.operands[0], c.option("axis")
     ndim = x.ndim if isinstance(x, Var) else 0
-    if axis is None or isinstance(axis, tuple) and len(axis) == ndim:
+    if axis is None or (isinstance(axis, tuple) and len(axis) == ndim):
         axis = "axis=None" if ndim != 1 else ""
     else:
         axis = f"axis={axis[0] if isinstance(axis, tuple) and len(axis) == 1 else axis}"
     dtype = c.option("dtype")
     return c.arguments(axis, f"dtype={dtype_name(np.dtype(dtype))}" if dtype is not None else "",
                        "keepdims=True" if c.option("keepdims") else "", *more)
+
+
+def is_weighted(sum_: Instruction, product: Instruction) -> bool:
+    """Whether a sum of everything, times a number, may be written as a product with an array of that number."""
+    if sum_.op is not ops.Sum or product.op is not ops.Multiply or sum_.output.shape or sum_.inputs[0] is not (
+            product.output) or sum_.output.dtype not in (np.float32, np.float64):
+        return False
+    x, weight = _weighted(product)
+    return (is_array(x) and not isinstance(weight, Var) and x.dtype == sum_.output.dtype and 0 < x.size <= _WEIGHTS
+            and x.shape == product.output.shape)
+
+
+def _weighted(product: Instruction) -> Sequence[Operand]:
+    return product.inputs if not isinstance(product.inputs[1], Var) else product.inputs[::-1]
 
 
 def _as_product(c: Call, *more: str) -> str | None:
@@ -267,12 +290,10 @@ def _as_product(c: Call, *more: str) -> str | None:
         first, second = (c.within(0, ATOM), ones) if axes == (1,) else (ones, c[0])
         return f"{first}.dot({', '.join([second, *more])})"
     product = c.source.maker(x)
-    if len(axes) == x.ndim and c.output.shape == () and product is not None and product.op is ops.Multiply:
-        y, weight = product.inputs if not isinstance(product.inputs[1], Var) else product.inputs[::-1]
-        if not isinstance(weight, Var) and y.shape == x.shape and y.dtype == x.dtype and x.size <= _WEIGHTS:
-            weights = c.source.constant(np.full(x.size, weight, x.dtype), "weights")
-            flat = c.source.text(y).within(ATOM) + (".ravel()" if y.ndim != 1 else "")
-            return f"{flat}.dot({weights})" if not more else None
+    if product is not None and is_weighted(c.instruction, product) and not more:
+        y, weight = _weighted(product)
+        weights = c.source.constant(np.full(y.size, weight, x.dtype), "weights")
+        return f"{c.source.text(y).within(ATOM)}{'.ravel()' if y.ndim != 1 else ''}.dot({weights})"
     return None
 
 
@@ -363,14 +384,18 @@ def _shape(shape: Sequence[int]) -> str:
     return ", ".join(map(str, shape)) if shape else "()"
 
 
+def shape_argument(shape: tuple[int, ...]) -> str:
+    return str(shape[0]) if len(shape) == 1 else str(shape)
+
+
 def _filled_text(c: Call) -> Text:
     """A number or a small array, repeated in new memory."""
     array = c.source.value(c.operands[0])
     if array is not None and array.size == 1 and array.dtype.kind in "biufc" and array.dtype.itemsize <= 16:
         number = array.item()
-        return Text(f"np.full({c.output.shape}, {literal(number).code}"
+        return Text(f"np.full({shape_argument(c.output.shape)}, {literal(number).code}"
                     f"{dtype_argument(array.dtype, np.asarray(number).dtype)})")
-    return Text(f"np.full({c.output.shape}, {c[0]})")
+    return Text(f"np.full({shape_argument(c.output.shape)}, {c[0]})")
 
 
 def _reshape_lines(c: Call, out: str) -> list[str]:
@@ -420,7 +445,8 @@ def _in_range_lines(c: Call, out: str) -> list[str]:
 
 
 def _concatenate(c: Call, *more: str) -> str:
-    return f"np.concatenate(({c.arguments()},), {', '.join([f'axis={c.option("axis")}', *more])})"
+    comma = "," * (len(c.operands) == 1)
+    return f"np.concatenate({', '.join([f'({c.arguments()}{comma})', 'axis=' + str(c.option('axis')), *more])})"
 
 
 def _mean(c: Call, *more: str) -> str:
@@ -463,6 +489,7 @@ def _option(c: Call, name: str, value: Any) -> str:
     return repr(value) if simple else c.source.foreign(value, name)
 
 
+KEPT = Form(_keep_text, _keep_into, over=lambda i: [x for x in _same_size(i) if x is i.inputs[0]])
 FOREIGN = Form(_foreign_text, raises=True)
 
 
@@ -481,7 +508,7 @@ FORMS: dict[type[Op], Form] = {
     ops.InRange: Form(lines=_in_range_lines, repeats=True, raises=True),
     ops.Maximum: _BOUNDED,
     ops.Minimum: _BOUNDED,
-    ops.Keep: Form(_keep_text, lines=_keep_lines, over=lambda i: [x for x in _same_size(i) if x is i.inputs[0]]),
+    ops.Keep: Form(_keep_text),
     ops.Where: Form(_where_text),
     ops.Sum: Form(_reduce_text, _reduce_into),
     ops.Max: Form(_reduce_text, _reduce_into),
@@ -511,6 +538,8 @@ def form_of(i: Instruction) -> Form:
         return FROM_NUMBER if any(not isinstance(x, Var) or not x.shape for x in i.inputs[1:]) else FROM_ARRAY
     if i.op is ops.ScatterAdd and len(i.inputs) > 1:
         return ADDED_AT
+    if i.op is ops.Keep and _has_bits(i):
+        return KEPT
     return FORMS.get(i.op) or (UFUNC if i.op.elementwise and is_numpy(i.op.forward) and not i.options else FOREIGN)
 
 
@@ -540,5 +569,8 @@ def mathematics(i: Instruction, operand: Callable[[Operand], Text]) -> Text:
     if i.op is ops.Keep:
         return Text(f"{operand(a).within(PRODUCT)} ⊙ [{operand(rest[0]).code}]", PRODUCT)
     if i.op is ops.Where:
-        return Text(f"{operand(rest[0]).within(OR)} if {operand(a).code} else {operand(rest[1]).within(OR)}", COMPARISON)
-    return Text(f"{i.op.__name__.lower()}({', '.join(operand(x).code for x in i.inputs)})")
+        return Text(f"{operand(rest[0]).code} where {operand(a).code}, else {operand(rest[1]).code}", COMPARISON)
+    name = {ops.Maximum: "max", ops.Minimum: "min"}.get(i.op, i.op.__name__.lower())
+    axis = i.options.get("axis")
+    over = [f"axis={axis[0]}"] if i.op in _REDUCE and isinstance(axis, tuple) and len(axis) == 1 else []
+    return Text(f"{name}({', '.join([*[operand(x).code for x in i.inputs], *over])})")

@@ -126,6 +126,7 @@ class Rewriter:
         self.replaced: dict[Var, Var] = {}
         self.names: dict[Var, str] = {}
         self.numbers: dict[Var, Any] = {}
+        self.pieces: dict[Var, tuple[int, int]] = {}  # sums of pieces in zeros: their axis, total length
         self.changed = False
 
     def run(self) -> Program:
@@ -243,8 +244,9 @@ class Rewriter:
     def reduce(self, op: type[Op], x: Var, axes: Iterable[int], shape: Shape) -> Var:
         """The reduction of `x` over axes, in the shape that is wanted."""
         axes = tuple(axes)
-        kept = tuple(n for axis, n in enumerate(x.shape) if axis not in axes)
-        return self.reshape(self._emit(op, (x,), {"axis": axes, "keepdims": False}, kept, x.dtype), shape)
+        keepdims = shape == _reduced_shape(x.shape, axes, True)
+        reduced = _reduced_shape(x.shape, axes, keepdims)
+        return self.reshape(self._emit(op, (x,), {"axis": axes, "keepdims": keepdims}, reduced, x.dtype), shape)
 
     def _emit(self, op: type[Op], inputs: tuple[Operand, ...], options: dict[str, Any], shape: Shape,
               dtype: np.dtype[Any], weak: bool = False) -> Var:
@@ -267,6 +269,10 @@ class Rewriter:
         if new.weak == kind.weak:
             return new
         return self.put(Instruction(Cast, (new,), {"dtype": kind.dtype}, kind))
+
+
+def _reduced_shape(shape: Shape, axes: tuple[int, ...], keepdims: bool) -> Shape:
+    return tuple(1 if axis in axes else n for axis, n in enumerate(shape) if keepdims or axis not in axes)
 
 
 def became(i: Instruction, op: type[Op], inputs: tuple[Operand, ...], options: dict[str, Any]) -> Instruction | None:
@@ -630,7 +636,8 @@ def fold_constants(program: Program) -> Program:
 def _evaluate(r: Rewriter, i: Instruction) -> Any:
     if i.output.weak or any(isinstance(x, Var) and x not in r.constants for x in i.inputs):
         return None
-    if i.output.nbytes > max(_SMALL, 4 * sum(x.nbytes for x in i.vars)):
+    views = i.op in (BroadcastTo, Index, Reshape, Transpose, Windows)  # another copy of a large array is no gain
+    if i.output.nbytes > max(_SMALL, 0 if views else 4 * sum(x.nbytes for x in i.vars)):
         return None
     try:
         with np.errstate(all="ignore"):
@@ -703,7 +710,7 @@ def _multiply(r: Rewriter, i: Instruction) -> Any:
     """x 1 is x, x (-1) is -x, (x a) b is x (a b), (-x) y is -(x y)."""
     for x, c in _pairs(i):
         if isinstance(c, Var):
-            if (source := r.maker(x, Negative)) is not None and r.once(x) and _is_float(x) and x.size == i.output.size:
+            if (source := r.maker(x, Negative)) is not None and _is_float(x) and x.size == i.output.size:
                 return Instruction(Negative, (r.emit(Multiply, source.inputs[0], c),), {}, i.output)
         elif c == 1:
             return x if x.weak else r.cast(x, i.output.dtype)
@@ -720,7 +727,7 @@ def _divide(r: Rewriter, i: Instruction) -> Any:
     x, c = i.inputs
     if isinstance(c, Var):
         for k, y in enumerate(i.inputs):
-            if (source := r.maker(y, Negative)) is not None and r.once(y) and _is_float(y) and y.size == i.output.size:
+            if (source := r.maker(y, Negative)) is not None and _is_float(y) and y.size == i.output.size:
                 quotient = r.emit(Divide, source.inputs[0], c) if k == 0 else r.emit(Divide, x, source.inputs[0])
                 return Instruction(Negative, (quotient,), {}, i.output)
         return None
@@ -767,6 +774,44 @@ def _add(r: Rewriter, i: Instruction) -> Any:
                 x.dtype.kind in "iu" or math.copysign(1, y) < 0):
             return x
     return None
+
+
+@SIMPLE.on(Add)
+def _joined(r: Rewriter, i: Instruction) -> Any:
+    """Pieces added into zeros, side by side along one axis until it is full: a concatenation."""
+    first, second = (r.pieces.get(x) or _piece(r, x) for x in i.inputs)
+    if first is None or second is None or first[0] != second[0]:
+        return None
+    axis, length = first[0], first[1] + second[1]
+    if length < i.output.shape[axis]:
+        r.pieces[i.output] = axis, length
+    if length != i.output.shape[axis]:
+        return None
+    pieces: list[tuple[int, Var]] = []
+    todo = list(i.inputs)
+    while todo:
+        made = r.made[todo.pop()]
+        if made.op is Add:
+            todo += made.inputs
+        else:
+            pieces.append((made.options["index"][axis].start, made.inputs[0]))
+    pieces.sort(key=lambda piece: piece[0])
+    ends = [start + x.shape[axis] for start, x in pieces]
+    if [start for start, _ in pieces] != [0, *ends[:-1]]:
+        return None
+    return Instruction(Concatenate, tuple(x for _, x in pieces), {"axis": axis}, i.output)
+
+
+def _piece(r: Rewriter, x: Operand) -> tuple[int, int] | None:
+    """The axis and the length of a piece added into zeros that spans all other axes."""
+    source = r.maker(x, ScatterAdd)
+    if source is None or len(source.inputs) > 1:
+        return None
+    y, shape = source.inputs[0], source.output.shape
+    cut = [axis for axis, n in enumerate(shape) if y.shape[axis] != n]
+    if len(cut) != 1 or any(part.step != 1 for part in source.options["index"]):
+        return None
+    return cut[0], y.shape[cut[0]]
 
 
 @SIMPLE.on(Subtract)
@@ -874,6 +919,19 @@ def _moved_number(r: Rewriter, i: Instruction) -> Any:
     return r.broadcast(r.reshape(source.inputs[0], ()), i.output.shape)
 
 
+@SIMPLE.on(Reshape)
+def _reshaped_reduction(r: Rewriter, i: Instruction) -> Any:
+    """A reduction gives the shape that is wanted by itself, if its axes only have to be kept or dropped."""
+    x = i.inputs[0]
+    source = r.maker(x, Sum, Max, Min)
+    if source is None or not r.once(x):
+        return None
+    y, axes, keepdims = source.inputs[0], source.options["axis"], not source.options["keepdims"]
+    if i.output.shape != _reduced_shape(y.shape, axes, keepdims):
+        return None
+    return Instruction(source.op, (y,), {"axis": axes, "keepdims": keepdims}, i.output)
+
+
 @SIMPLE.on(Cast)
 def _cast_repeated(r: Rewriter, i: Instruction) -> Any:
     source = r.maker(i.inputs[0], BroadcastTo)
@@ -893,6 +951,20 @@ def _index(r: Rewriter, i: Instruction) -> Any:
     source = r.maker(i.inputs[0], ScatterAdd)
     return source.inputs[0] if source is not None and len(i.inputs) == len(source.inputs) == 1 and (
         source.options["index"] == i.options["index"]) else None
+
+
+@SIMPLE.on(Index)
+def _index_first(r: Rewriter, i: Instruction) -> Any:
+    """Axes of length 1 are added or dropped after taking entries, so that one index can follow another."""
+    source = r.maker(i.inputs[0], Reshape)
+    if source is None or len(i.inputs) > 1 or not i.output.size:
+        return None
+    x, y = source.inputs[0], source.output
+    parts = iter([part for part, n in zip(i.options["index"], y.shape, strict=True) if n != 1])
+    if [n for n in x.shape if n != 1] != [n for n in y.shape if n != 1]:
+        return None
+    index = tuple(slice(0, 1, 1) if n == 1 else next(parts) for n in x.shape)
+    return r.reshape(r.emit(Index, x, index=index), i.output.shape)
 
 
 @SIMPLE.on(Transpose)
@@ -929,9 +1001,11 @@ def _unrepeated_matrix(r: Rewriter, A: Var) -> Var:
 
 
 def _contiguous(r: Rewriter, x: Var) -> bool:
-    """Whether `x` is laid out in the order of its axes, so that a Reshape copies nothing."""
+    """Whether `x` is laid out in the order of its axes, so that a Reshape copies nothing (more)."""
     while (source := r.maker(x, Reshape)) is not None:
-        x = source.inputs[0]
+        before, x = x, source.inputs[0]
+        if [n for n in before.shape if n != 1] != [n for n in x.shape if n != 1]:
+            return True
     return r.maker(x, Transpose, BroadcastTo, Index, Windows) is None
 
 
@@ -1024,10 +1098,14 @@ def drop_guards(program: Program) -> Program:
         if g is None:
             return None
         given = _implied(r, g)
+        mask = r.constants.get(g) if g.dtype == _BOOL else None
 
         def where_zero(x: Operand, depth: int) -> int:
             """What is known of entries of `x` where the entry of g is 0."""
             known = fact(x) | given.get(x, 0)
+            if mask is not None and x in r.constants:
+                array, there = np.broadcast_arrays(r.constants[x], mask)
+                known |= _of_array(array[there])
             source = r.made.get(x)
             if not depth or source is None or not _in_place(source):
                 return known
@@ -1038,18 +1116,25 @@ def drop_guards(program: Program) -> Program:
         known = where_zero(p, _DEPTH)
         if known & _NO_NAN:
             return r.broadcast(p, i.output.shape)
-        return Instruction(Keep, (p, r.emit(NotEqual, g, 0)), {}, i.output) if known & _NIL else None
+        if not known & _NIL:
+            return None
+        elsewhere = r.emit(NotEqual, g, 0) if mask is None else r.emit(LogicalNot, g)
+        return Instruction(Keep, (p, elsewhere), {}, i.output)
 
     return Rewriter(program, rules).run()
 
 
 def _guarded(r: Rewriter, i: Instruction) -> tuple[Any, Any]:
-    """(p, g) of a guard; (None, None) of anything else."""
+    """(p, g) of a guard, or p and the constant mask that g = 0 became; (None, None) of anything else."""
     condition = r.maker(i.inputs[0], BitwiseAnd) if i.op is Where and _is_number(i.inputs[1], 0) else None
     for x, y in _pairs(condition) if condition is not None else ():
         nan, zero = r.maker(x, IsNan), r.maker(y, Equal)
-        if nan is not None and zero is not None and nan.inputs[0] is i.inputs[2] and _is_number(zero.inputs[1], 0):
+        if nan is None or nan.inputs[0] is not i.inputs[2]:
+            continue
+        if zero is not None and _is_number(zero.inputs[1], 0):
             return i.inputs[2], zero.inputs[0]
+        if y in r.constants:
+            return i.inputs[2], y
     return None, None
 
 

@@ -42,7 +42,7 @@ class FoldWindows(Primitive):
     """
     selecting = True
 
-    def forward(self, x: Any, *, shape: tuple[int, int], stride: tuple[int, int]) -> Any:
+    def forward(self, x: Any, *, shape: tuple[int, ...], stride: tuple[int, int]) -> Any:
         *before, oh, ow, kh, kw = x.shape
         if len(shape) != 2 or (oh, ow) != _count(shape, (kh, kw), stride):
             raise ValueError(f"{oh} x {ow} windows of {kh} x {kw} do not make an image of {shape}, stride {stride}")
