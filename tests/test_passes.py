@@ -674,6 +674,7 @@ RULES: dict[str, tuple[Callable[..., Any], tuple[Any, ...], dict[str, int]]] = {
     "times 1": (lambda x: 1 * x, (X,), {}),
     "over 1": (lambda x: x / 1.0, (X,), {}),
     "minus 0": (lambda x: x - 0.0, (X,), {}),
+    "minus -0, which makes 0 of -0": (lambda x: x - -0.0, (X,), {"Subtract": 1}),
     "plus 0, which makes 0 of -0": (lambda x: x + 0.0, (X,), {"Add": 1}),
     "plus -0": (lambda x: -0.0 + x, (X,), {}),
     "times -1": (lambda x: x * -1, (X,), {"Negative": 1}),
@@ -706,17 +707,23 @@ RULES: dict[str, tuple[Callable[..., Any], tuple[Any, ...], dict[str, int]]] = {
     "max of what is repeated": (lambda x: np.max(np.broadcast_to(x, (5, 2, 3)), axis=(0, 1)), (X,), {"Max": 1}),
     "sum of a negative": (lambda x, y: y[0] + np.sum(-x, axis=0), (X, Y), {"Index": 1, "Sum": 1, "Subtract": 1}),
     "sum of a transpose": (lambda x: np.sum(x.T, axis=0), (X,), {"Sum": 1}),
+    "sum of a permutation": (lambda x: np.sum(np.transpose(x[..., None] * np.ones(5), (2, 0, 3, 1)), axis=0), (BATCH,),
+                             {"Sum": 1, "Multiply": 1}),
+    "sum that is needed for itself, too": (lambda x: (s := np.sum(x, axis=0), np.sum(s)), (X,), {"Sum": 2}),
     "sum with an axis kept by hand": (lambda x: np.sum(x, axis=1).reshape(2, 1), (X,), {"Sum": 1}),
     "what broadcasting does anyway": (lambda x, y: np.broadcast_to(x[0], (2, 3)) + y, (X, Y), {"Index": 1, "Add": 1}),
     "what is repeated, computed once": (lambda x: np.exp(np.broadcast_to(x, (4, 2, 3))), (X,),
                                         {"Exp": 1, "BroadcastTo": 1}),
     "to the same dtype": (lambda x: x.astype(np.float64), (X,), {}),
     "there and back": (lambda x: x.astype(np.float64).astype(np.float32), (HALF,), {}),
+    "rounded and back": (lambda n: n.astype(float).astype(np.int64), (np.array([2**53 + 1]),), {"Cast": 2}),
     "narrower and back": (lambda x: x.astype(np.float32).astype(np.float64), (X,), {"Cast": 2}),
     "not not": (lambda m: ~np.logical_not(m), (TRUTH,), {}),
     "not equal": (lambda x, y: np.logical_not(x == y), (X, Y), {"NotEqual": 1}),
     "not less, unlike greater or equal": (lambda x, y: np.logical_not(x < y), (X, Y), {"Less": 1, "LogicalNot": 1}),
     "not less, of integers": (lambda x, y: ~(x < y), (X.astype(int), Y.astype(int)), {"GreaterEqual": 1}),
+    "and or or with what is known": (lambda m: (m & np.array(True)) | (m & np.zeros(3, bool)), (TRUTH,), {}),
+    "or with what is true": (lambda m, x: np.where(m | np.ones(3, bool), x, 0), (TRUTH, X), {}),
     "a mask as a number": (lambda m: m.astype(float) != 0, (TRUTH,), {}),
     "relu": (lambda x: ops.ReLU(x), (X,), {"Maximum": 1}),
     "relu, downwards": (lambda x: np.where(x >= 1, 1, x), (X,), {"Minimum": 1}),
@@ -727,16 +734,32 @@ RULES: dict[str, tuple[Callable[..., Any], tuple[Any, ...], dict[str, int]]] = {
     "where none": (lambda x, y: np.where(np.zeros((), bool), x, y), (X, Y), {}),
     "where one of the same": (lambda m, x: np.where(m, x, x), (TRUTH, X), {}),
     "keep twice": (lambda m, x: np.where(m, np.where(m, x, 0), 0), (TRUTH, X), {"Keep": 1}),
+    "keep here, then there": (lambda m, x: np.where(m, np.where(x > 0, x, 0), 0), (TRUTH, X),
+                              {"Greater": 1, "Keep": 2}),
     "keep all": (lambda x: ops.Keep.apply(x, np.ones((2, 3), bool)), (X,), {}),
     "keep nothing": (lambda x: ops.Keep.apply(x, np.zeros(3, bool)), (X,), {}),
     "keep ones": (lambda m: np.where(m, np.ones((2, 3)), 0), (TRUTH,), {"Cast": 1}),
+    "permuted twice": (lambda x: np.transpose(np.transpose(x, (1, 2, 0)), (1, 0, 2)) + 1, (BATCH,), {"Add": 1}),
     "product transposed": (lambda x, y: (x @ y.T).T, (X, Y), {"MatMul": 1}),
+    "product needed for itself, too": (lambda x, y: ((z := x @ y.T) * 1).T * z, (X, Y), {"MatMul": 1, "Multiply": 1}),
+    "sum of products with one matrix": (lambda x, y: np.sum(np.swapaxes(x[:1], 1, 2) @ y, axis=0), (BATCH, BATCH),
+                                        {"Index": 1, "MatMul": 1, "Sum": 1}),
     "outer product": (lambda x, y: x[0][:, None] @ y[:1], (X, Y), {"Index": 2, "Multiply": 1}),
     "inner product": (lambda x, y: x[0] @ y[0], (X, Y), {"Index": 2, "MatMul": 1}),
     "product of what is repeated": (lambda x, y: np.broadcast_to(x, (2, 2, 3)) @ np.swapaxes(y, 1, 2),
                                     (X, np.stack([Y, X])), {"MatMul": 1}),
     "an index of an index": (lambda x: x[:, ::-1][0][1:], (X,), {"Index": 1}),
     "everything": (lambda x: x[..., :, None][:, :, 0], (X,), {}),
+    "everything backwards": (tg.grad(lambda x: np.sum(x[:, ::-1] * np.arange(3.0))), (X,), {}),
+    "added here, taken there": (lambda x: ops.ScatterAdd.apply(x, shape=(4, 3), index=(slice(0, 2),))[1:3], (X,),
+                                {"ScatterAdd": 1, "Index": 1}),
+    "added here, taken here": (lambda x: ops.ScatterAdd.apply(x, shape=(4, 3), index=(slice(1, 3),))[1:3], (X,), {}),
+    "pieces on top of each other": (lambda x: ops.ScatterAdd.apply(x, shape=(4, 3), index=(slice(0, 2),))
+                                    + ops.ScatterAdd.apply(-x, shape=(4, 3), index=(slice(0, 2),)), (X,),
+                                    {"Negative": 1, "ScatterAdd": 2, "Add": 1}),
+    "pieces with gaps": (lambda x: ops.ScatterAdd.apply(x, shape=(4, 3), index=(slice(0, 3, 2),))
+                         + ops.ScatterAdd.apply(x, shape=(4, 3), index=(slice(2, 4),)), (X,),
+                         {"ScatterAdd": 2, "Add": 1}),
     "pieces side by side": (tg.grad(lambda x: np.sum(x[:, 1:] ** 2) + np.sum(x[:, 0] ** 3)), (X,), {
         "Index": 2, "Multiply": 3, "Concatenate": 1}),
     "in either order": (lambda x, y: x * y + y * x, (X, Y), {"Multiply": 1, "Add": 1}),
@@ -744,6 +767,7 @@ RULES: dict[str, tuple[Callable[..., Any], tuple[Any, ...], dict[str, int]]] = {
     "0 is not -0": (lambda m, x, y: np.where(m, -0.0, x) / np.where(m, 0.0, x), (TRUTH, X, Y),
                     {"Where": 2, "Divide": 1}),
     "equal constants": (lambda x: x * np.arange(3) - x * np.array([0, 1, 2]), (X,), {"Multiply": 1, "Subtract": 1}),
+    "constants of two zeros": (lambda x: x / np.array([0.0, -0.0, 0.0]), (X,), {"Divide": 1}),
     "constants of one value": (lambda x: x * np.full((2, 3), 2.0) * np.float64(4), (X,), {"Multiply": 1}),
     "a constant that widens": (lambda x: x * np.float64(4), (HALF,), {"Multiply": 1}),
     "windows of one entry": (lambda x: ops.Windows.apply(x, shape=(1, 1), stride=(1, 1)), (X,), {}),
@@ -884,6 +908,25 @@ def guard_of(p: Callable[[Any, Any], Any]) -> dict[str, int]:
 ])
 def test_a_guard_stays_unless_no_nan_can_be(p, left):
     assert guard_of(p) == left
+
+
+def test_a_divisor_may_be_infinite():
+    def f(x: Any) -> Any:
+        g, p = 1 / x, x * 0.0
+        return np.where(np.isnan(p) & (g == 0), 0, p)
+
+    with np.errstate(all="ignore"):
+        assert assert_improved(f, SPECIAL).run([SPECIAL])[0][0][4] == 0
+
+
+def test_a_cast_may_overflow():
+    def f(g: Any, n: Any) -> Any:
+        p = g * n.astype(np.float16)
+        return np.where(np.isnan(p) & (g == 0), 0, p)
+
+    with np.errstate(all="ignore"):
+        args = np.zeros(2, np.float16), np.array([1, 70_000])
+        np.testing.assert_array_equal(assert_improved(f, *args, seeds=0).run(args)[0][0], [0, 0])
 
 
 # ------------------------------------------------------------------------------------------------------------- the rest

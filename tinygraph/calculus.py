@@ -88,6 +88,8 @@ def jacobian(f: Function, argnums: int | Sequence[int] = 0) -> Function:
     """The function that returns the derivatives of every entry of f by every entry of an argument.
 
     The result has the shape of f's value followed by that of the argument; a tuple of them if `argnums` is a sequence.
+    Its rows come from one traced sweep, computed for all of them at once (see `batching`): a program that is compiled
+    from it does not grow with their number.
     """
     def jacobian_f(*args: Any, **options: Any) -> Any:
         record = _Record("jacobian", f, args, options, argnums)

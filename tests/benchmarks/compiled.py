@@ -107,8 +107,8 @@ def report(times: dict[int, Times], firsts: dict[int, dict[str, float]], names: 
               "of its own with the malloc of the system. Before that, three calls of each made the numbers of the work "
               "by hand. The last column has the fastest peer and how many times as long native code took (median of "
               "the ratios of the rounds). A contender that is missing in a row cannot do it, or not within a second.")
-    more = ("Seconds until the first result, with the data converted and the code compiled, but without importing the "
-            f"engine; caches of compiled code {'as they were' if warm else 'empty'}:\n\n"
+    more = ("Seconds by which the first call takes longer than a later one, for converting the data and compiling the "
+            f"code, in a process that has imported the engine; caches of compiled code {'kept' if warm else 'empty'}:\n\n"
             + table(["first call", *names], first))
     numbers = {str(number): {"seconds": times[number], "first call": firsts[number]} for number in times}
     return Report(f"Compiled, {several}", method, ["work", *names, "native beside the best peer"], rows,

@@ -27,9 +27,9 @@ SLOWEST = 1.0  # seconds a call: what takes longer is left out
 
 
 class Contestant:
-    """A contender of a row in its own process. `first`: seconds from the imported engine to the first result, which is
-    converting the data, compiling and one call. `results`: what `CALLS` calls made. RuntimeError if it does not get
-    ready."""
+    """A contender of a row in its own process. `first`: seconds from the imported engine to the first result, beyond
+    those of a later call: for converting the data and for compiling. `call`: seconds of a later call. `results`: what
+    `CALLS` calls made. RuntimeError if it does not get ready."""
 
     def __init__(self, row: int, name: str, threads: int) -> None:
         context = get_context("spawn")
@@ -88,13 +88,13 @@ def _serve(pipe: Connection, number: int, name: str, threads: int) -> None:
         work.call()
         first = perf_counter() - start
         found = results(work)
-        call = turn(work.call, 1, clock)
+        call = turn(work.call, 1, perf_counter)
     except Exception:
         pipe.send("".join(traceback.format_exception(*sys.exc_info())))
         return
     gc.collect()
     gc.freeze()
-    pipe.send((first, call, found))
+    pipe.send((max(0.0, first - call), call, found))
     with contextlib.suppress(EOFError):
         while True:
             calls = pipe.recv()

@@ -39,7 +39,8 @@ def draw(file: Path, title: str, times: dict[str, Times]) -> None:
             ratio = min(median(row[name]) / best, RIGHT)
             axes.barh(y, ratio - LEFT, left=LEFT, color=COLOURS.get(name, PEER), height=0.8)
             axes.text(ratio * 1.05, y, f"{microseconds(row[name])} µs", fontsize=7, va="center",
-                      fontweight="bold" if name == NATIVE else "normal")
+                      fontweight="bold" if name == NATIVE else "normal",
+                      bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5})
         axes.plot([ROWS[int(number)].limit] * 2, [top, y + 0.5], color="#2e4057", linewidth=1, linestyle=":")
         y += 2
     axes.axvline(1, color="#2e4057", linewidth=0.8, zorder=0)
@@ -54,7 +55,7 @@ def draw(file: Path, title: str, times: dict[str, Times]) -> None:
     axes.tick_params(axis="y", length=0)
     axes.tick_params(axis="x", labeltop=True, top=True)
     axes.spines[["right", "left"]].set_visible(False)
-    figure.suptitle(title, fontsize=10, y=0.999, va="top")
+    axes.set_title(title, fontsize=10)
     figure.tight_layout()
     figure.savefig(file)
     plt.close(figure)

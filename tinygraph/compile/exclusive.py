@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +23,7 @@ def make_exclusive(state: State) -> np.ndarray:
 
 
 class _Holder:
-    __slots__ = ("held",)
+    held: Any
 
 
 def _count_alone() -> int:

@@ -294,6 +294,8 @@ class Reader:
         return self.loads[key]
 
     def write(self, text: str, dtype: np.dtype[Any], *operands: Any) -> Temp:
+        if len(operands) == 1 and isinstance(operands[0], Temp) and (text, dtype) == (operands[0].name, operands[0].dtype):
+            return operands[0]
         if (text, dtype) not in self.texts:
             bits = 0
             for x in operands:
@@ -309,6 +311,8 @@ class Reader:
             return number(x, dtype)
         if x.dtype == dtype:
             return x.name
+        if x.dtype.kind == "b":  # compilers vectorise a choice, but no cast of a truth value
+            return f"({x.name} ? {number(1, dtype)} : {number(0, dtype)})"
         return f"({x.name} != 0)" if dtype.kind == "b" else f"(({C_TYPES[dtype]}){x.name})"
 
     def compute(self, x: Var, index: tuple[Affine, ...]) -> Any:
@@ -341,16 +345,22 @@ class Reader:
         operands = self.operands(i, index)
         dtype, result = loop_dtypes(i)
         texts = [self.cast(a, dtype) for a in operands]
+        numbers = [x for x in operands if not isinstance(x, Temp)]
+        if i.op in (ops.Maximum, ops.Minimum) and numbers and not math.isnan(numbers[0]):
+            x, c = texts if operands[1] is numbers[0] else texts[::-1]
+            sign = "<=" if i.op is ops.Maximum else ">="
+            return self.write(f"{x} {sign} {c} ? {c} : {x}", result, *operands)  # false for NaN, which so is kept
         value = self.write(FORMULAS[i.op][0](temp_type(dtype), *texts), result, *operands)
         return self.unless_nan(value, texts[0], operands[0]) if i.op in (ops.Maximum, ops.Minimum) else value
 
     def unless_nan(self, value: Temp, text: str, *operands: Any) -> Temp:
-        """`value`, or NaN where an operand is: a comparison keeps the NaN of its second operand and loses that of its
-        first. In statements of their own, which the compiler makes one instruction each, and no branch."""
+        """`value`, or NaN where an operand is, which a comparison loses. One choice for each: compilers vectorise that,
+        and not a choice by several conditions at once."""
         if value.dtype.kind != "f":
             return value
-        nan = self.write(" | ".join(f"({x} != {x})" for x in text.split()), _BOOL, *operands)
-        return self.write(f"{nan.name} ? NAN : {value.name}", value.dtype, nan, value)
+        for x in text.split():
+            value = self.write(f"{x} != {x} ? {x} : {value.name}", value.dtype, value, *operands)
+        return value
 
     def inside(self, a: Affine, low: int, high: int) -> bool:
         """Whether low <= a < high, for all values of the counters; `Split` if that depends on them."""
@@ -611,7 +621,7 @@ def _space(shape: Sequence[int]) -> tuple[tuple[int, ...], tuple[Affine, ...]]:
 def target_of(graph: Graph, var: Var) -> Target:
     """How to store `var` in loops. `MustStore` and `Unavailable` as they come."""
     i = graph.make[var]
-    if i.op in REDUCERS and math.prod(i.inputs[0].shape[a] for a in reduced_axes(i)) > UNROLLED:
+    if i.op in REDUCERS and not 0 < math.prod(i.inputs[0].shape[a] for a in reduced_axes(i)) <= UNROLLED:
         x, axes = i.inputs[0], reduced_axes(i)
         space, index = _space(x.shape)
         n = len(space)
@@ -765,15 +775,6 @@ class Nest:
         return (limits[c][1] - limits[c][0] >= JAM and bool(sums)
                 and all(c not in t.reduced or inner not in t.reduced for t in sums))
 
-    def _scalar(self, inner: int, reader: Reader) -> bool:
-        """Whether the innermost loop jumps through memory and does little else: gathering is slower than one by one."""
-        addresses = [t.address for t in self.targets] + [s.address for s in reader.statements if s.source is not None]
-        calls = {f"{name}{f}(" for name in VECTOR_MATH for f in ("", "f")}
-        if any(t.jumps is not None for t in self.targets):  # two turns may add to the same entry
-            return True
-        return (any(a[inner] not in (0, 1) for a in addresses)
-                and not any(call in s.text for s in reader.statements for call in calls))
-
     def _collapse(self, affine: Sequence[Affine], lengths: list[int]) -> set[int]:
         """Merge each counter into the next where both walk through memory as one; the counters that are gone."""
         gone: set[int] = set()
@@ -821,9 +822,12 @@ class Nest:
         def at(a: Affine, turn: int) -> str:
             return _address(shifted(a, sum(a[c] * by for c, by in turns[turn].items())), order)
 
-        def named(text: str, turn: int) -> str:
-            return re.sub(r"\bt\d+\b", lambda m: f"{m[0]}_{turn}" if own[m[0]] else m[0], text) if jammed else text
+        names: dict[tuple[str, int], str] = {}
 
+        def named(text: str, turn: int) -> str:
+            return re.sub(r"\bt\d+\b", lambda m: names[m[0], turn if own[m[0]] else 0], text) if jammed else text
+
+        written: dict[tuple[str, str], tuple[int, str]] = {}  # what two turns have in common is written once
         body: list[list[str]] = [[] for _ in range(after + 1)]  # body[l]: inside l loops
         for s in reader.statements:
             level = max((level_of[c] + 1 for c in level_of if s.temp.bits >> c & 1), default=0)
@@ -832,7 +836,11 @@ class Nest:
                 text = f"{place(s.source)}[{where}]" if s.source is not None else named(s.text.format(where), turn)
                 if s.source is not None and s.source.dtype.kind == "b":
                     text += " != 0"
-                body[level].append(f"const {temp_type(s.temp.dtype)} {named(s.temp.name, turn)} = {text};")
+                kind, name = temp_type(s.temp.dtype), s.temp.name + f"_{turn}" * own[s.temp.name]
+                at_level, known = written.setdefault((kind, text), (level, name))
+                names[s.temp.name, turn] = known if at_level <= level else name
+                if names[s.temp.name, turn] == name:
+                    body[level].append(f"const {kind} {name} = {text};")
         before: list[list[str]] = [[] for _ in range(after + 1)]
         behind: list[list[str]] = [[] for _ in range(after + 1)]
         blocked = after == 1 and limits[order[0]][1] - limits[order[0]][0] > 2 * BLOCK
@@ -879,7 +887,7 @@ class Nest:
             low, high = limits[c]
             if l == 1 and after > 1 and all(c not in t.reduced for t in self.targets):
                 lines.put(team)
-            if l == after and high - low >= 4 and not self._scalar(c, reader):
+            if l == after and high - low >= 4 and not any(t.jumps is not None for t in self.targets):
                 lines.put("#pragma omp simd" + "".join(f" reduction({r.clause})" for r in registers))
             step = f"i{c} += {jam}" if c in turns[0] else f"i{c}++"
             lines.put(f"for (int64_t i{c} = {low}; i{c} < {high}; {step}) {{", *body[l], *before[l])

@@ -1,15 +1,13 @@
 """The NumPy target: a program as the source that a careful person would have written by hand, and ready to run.
 
-`Plan` decides what is one statement, in which order, and whose memory a result gets; `Writer` gives names and writes
-the source (`numpy_text` knows how each op is written); `Executable` runs it, and `export` makes a module of it that
-needs NumPy alone.
+`Writer` gives names and writes the source: what is one statement, and in whose memory, is decided in `numpy_plan`, and
+how each op is written in `numpy_text`. `Executable` runs it, and makes a module of it that needs NumPy alone.
 """
 
 from __future__ import annotations
 
 import base64
 import builtins
-import heapq
 import itertools
 import keyword
 import linecache
@@ -19,305 +17,28 @@ import sys
 import textwrap
 import unicodedata
 import weakref
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from .. import ops
-from ..calculus import Variable
-from . import buffers
+from ..op import Op
 from .exclusive import ALONE, make_exclusive
+from .numpy_plan import SMALL, Statement, planned
 from .numpy_text import (
-    COPY,
-    FILLED,
-    FOREIGN,
-    RESHAPED,
-    UFUNC,
     Call,
-    Copy,
-    Form,
     Text,
     augmented,
     dtype_argument,
     dtype_name,
-    form_of,
     is_array,
     is_augmentable,
-    is_weighted,
     literal,
     mathematics,
     shape_argument,
 )
-from .program import Instruction, Operand, Program, Var, ordered
-
-SMALL = 2048  # bytes up to which a result is made anew each time: NumPy keeps such blocks at hand itself
-OPERATIONS = 4  # in one expression at most, besides the last
-
-_RENAMING = (ops.Identity, ops.StopGradient, Variable)
-_STRIDED = (ops.Transpose, ops.Windows, ops.Index, ops.BroadcastTo)  # a Reshape of these copies
-
-
-# ---------------------------------------------------------------------------------------------------------------- plan
-
-@dataclass(eq=False)
-class Statement:
-    """An instruction, together with those that are written inside its expression.
-
-    state: the state whose memory it writes into. over: what is in the memory that it writes into, if that is dead.
-    """
-
-    instruction: Instruction
-    form: Form
-    state: Var | None = None
-    over: Var | None = None
-
-    @property
-    def output(self) -> Var:
-        return self.instruction.output
-
-
-class Cyclic(Exception):
-    """The new value of a state cannot be written straight into its memory."""
-
-    def __init__(self, state: Var) -> None:
-        super().__init__(state)
-        self.state = state
-
-
-class Plan:
-    """What is one statement, in which order, in whose memory."""
-
-    def __init__(self, program: Program, indirect: Counter[Var]) -> None:
-        self.program = program
-        self.indirect = indirect  # states that are updated by a copy (1), or by a copy of a copy (2)
-        self.make: dict[Var, Instruction] = {}
-        self.form: dict[Var, Form] = {}
-        self.same: dict[Var, Operand] = {}
-        self.checks: list[Instruction] = []
-        self.sequence: list[Instruction] = []
-        self.direct: dict[Var, Var] = {}  # a value, and the state whose memory it is written into
-        for i in ordered(program.instructions, program.results):
-            self._enter(i)
-        self.outputs = self._outputs()
-        self._updates()
-        self.uses = Counter(x for i in self.sequence for x in i.vars)
-        self.uses.update((*self.outputs, *self.direct))
-        self.inline: set[Var] = set()
-        self.weight: Counter[Var] = Counter()
-        for i in self.sequence:
-            self._choose_inline(i)
-        self._chain()
-        self.statements = self._ordered([Statement(i, self.form[i.output], self.direct.get(i.output))
-                                         for i in self.sequence if i.output not in self.inline])
-        self._share()
-
-    def _enter(self, i: Instruction) -> None:
-        """Add an instruction. What only renames an operand, or checks it, has the operand's name."""
-        i = replace(i, inputs=tuple(self.same.get(x, x) if isinstance(x, Var) else x for x in i.inputs))
-        x = i.inputs[0] if i.inputs else None
-        if i.op is ops.InRange:
-            self._add(replace(i, output=Var((), i.output.dtype)))
-        if i.op is ops.InRange or i.op in _RENAMING:
-            if is_array(x) or i.output.weak:
-                self.same[i.output] = x
-                return
-            i = Instruction(ops.Cast, i.inputs, {"dtype": i.output.dtype}, i.output)
-        self._add(i)
-
-    def _add(self, i: Instruction) -> Var:
-        form = form_of(i)
-        if i.op is ops.Reshape and i.output.nbytes > SMALL and self.make_op(i.inputs[0]) in _STRIDED:
-            form = RESHAPED
-        self.sequence.append(i)
-        self.make[i.output], self.form[i.output] = i, form
-        return i.output
-
-    def make_op(self, x: Operand) -> Any:
-        return self.make[x].op if x in self.make else None
-
-    def _outputs(self) -> list[Operand]:
-        """The outputs, each in memory of its own."""
-        found: list[Operand] = []
-        for output in self.program.outputs:
-            x = self.same.get(output, output)
-            if is_array(x):
-                if self.make_op(x) is ops.BroadcastTo:
-                    self.form[x] = FILLED
-                if x not in self.make or x in found or self.form[x].view or self.form[x] is FOREIGN:
-                    x = self._add(Instruction(Copy, (x,), {}, Var(x.shape, x.dtype, x.name)))
-            found.append(x)
-        return found
-
-    def _updates(self) -> None:
-        """Decide which new values are computed in the memory of their state; the others are copied there."""
-        for state, new in self.program.updates:
-            x = self.same.get(new, new)
-            if x is state:
-                continue
-            if self.make_op(x) is ops.BroadcastTo:
-                self.form[x] = FILLED
-            if self.indirect[state] or x not in self.make or x in self.outputs or x in self.direct or (
-                    not self._may_write(self.make[x], state)):
-                if self.indirect[state] > 1:
-                    x = self._add(Instruction(Copy, (x,), {}, Var(state.shape, state.dtype)))
-                x = self._add(Instruction(Copy, (x,), {}, Var(state.shape, state.dtype)))
-            self.direct[x] = state
-
-    def _may_write(self, i: Instruction, state: Var) -> bool:
-        form = self.form[i.output]
-        if form.view or form.raises or i.output.weak or not (form.into or form.lines):
-            return False
-        return form is UFUNC or state not in self.origins(i)
-
-    def origins(self, i: Instruction) -> set[Var]:
-        """What an instruction depends on through views."""
-        found: set[Var] = set()
-        todo = list(i.vars)
-        while todo:
-            x = todo.pop()
-            found.add(x)
-            if x in self.make and x not in self.direct:
-                todo += self.make[x].vars
-        return found
-
-    # ---------------------------------------------------------------------------------------- what is one expression
-
-    def _choose_inline(self, i: Instruction) -> None:
-        """Choose the operands that are written inside this instruction's expression."""
-        for x in i.vars:
-            if x in self.inline or self._may_inline(x, i):
-                self.inline.add(x)
-                free = self.form[x].view or is_weighted(i, self.make[x])
-                self.weight[i.output] += self.weight[x] + (not free)
-
-    def _may_inline(self, x: Var, consumer: Instruction) -> bool:
-        i = self.make.get(x)
-        if i is None or x in self.direct or x in self.outputs or self.form[consumer.output].repeats:
-            return False
-        form = self.form[x]
-        if form.text is None or form.raises or not (form.view or x.nbytes <= SMALL):
-            return False
-        if i.op is ops.Transpose and not any(y in self.inline for y in i.vars):
-            return True  # costs no more than a name
-        return self.uses[x] == 1 and (not x.name or x.name == consumer.output.name) and (
-            self.weight[x] + self.weight[consumer.output] < OPERATIONS or is_weighted(consumer, i))
-
-    def _chain(self) -> None:
-        """`v *= 0.9` and then `v += g`: what an update is made of may be computed in the state's memory, too."""
-        for x, state in list(self.direct.items()):
-            while state not in self.reads(x):
-                before = [y for y in self.form[x].over(self.make[x]) if self.uses[y] == 1 and y in self.make
-                          and y not in self.inline and self.form[y] is UFUNC and state in self.reads(y)
-                          and y not in self.direct]
-                if not before:
-                    break
-                x = before[0]
-                self.direct[x] = state
-
-    # ------------------------------------------------------------------------------------------------------- the order
-
-    def leaves(self, x: Var) -> Iterator[Var]:
-        """The variables that the statement of `x` names."""
-        for y in self.make[x].vars:
-            if y in self.inline:
-                yield from self.leaves(y)
-            else:
-                yield y
-
-    def memory(self, x: Var) -> set[Var]:
-        """In whose memory a variable is, or may be."""
-        form = self.form.get(x)
-        if form is None or not (form.view or form is FOREIGN):
-            return {x}
-        sources = self.make[x].vars if form is FOREIGN else self.make[x].vars[:1]
-        return set().union(*[self.memory(y) for y in sources], {x} if form is FOREIGN else ())
-
-    def reads(self, x: Var) -> set[Var]:
-        """Whose memory the statement of `x` reads."""
-        return set().union(*[self.memory(y) for y in self.leaves(x)])
-
-    def _ordered(self, statements: list[Statement]) -> list[Statement]:
-        """The statements as they come, but what writes into a state after all that reads its old value, and after all
-        that may raise."""
-        place = {s.output: n for n, s in enumerate(statements)}
-        first: dict[Var, int] = {}  # for each state the statement that writes into it first
-        for n, s in enumerate(statements):
-            if s.state is not None and not any(self.direct.get(y) is s.state for y in self.leaves(s.output)):
-                first[s.state] = n
-        before: list[set[int]] = [{place[y] for y in self.leaves(s.output) if y in place} for s in statements]
-        for n, s in enumerate(statements):
-            for state in first if s.form.raises else self.reads(s.output):
-                if state in first and first[state] != n:
-                    before[first[state]].add(n)
-        after: list[list[int]] = [[] for _ in statements]
-        for n, earlier in enumerate(before):
-            for m in earlier:
-                after[m].append(n)
-        missing = [len(earlier) for earlier in before]
-        ready = [n for n, count in enumerate(missing) if not count]
-        found = []
-        while ready:
-            n = heapq.heappop(ready)
-            found.append(statements[n])
-            for m in after[n]:
-                missing[m] -= 1
-                if not missing[m]:
-                    heapq.heappush(ready, m)
-        if len(found) < len(statements):
-            raise Cyclic(next(state for state, n in first.items() if missing[n]))
-        return found
-
-    # ---------------------------------------------------------------------------------------------------------- memory
-
-    def _share(self) -> None:
-        """Plan whose memory each large result gets."""
-        kinds: dict[Any, Any] = {}
-        steps = []
-        for s in self.statements:
-            x = s.output
-            managed = (is_array(x) and x.nbytes > SMALL and s.state is None and not s.form.view
-                       and s.form is not FOREIGN and s.instruction.op is not ops.InRange)
-            if managed:
-                kinds[x] = x.shape, x.dtype
-            may = managed and (s.form.into is not None or s.form.lines is not None)
-            steps.append(buffers.Step(x if managed else None, self.reads(x),
-                                      self._overwrites(s.instruction, kinds) if may else ()))
-        held = [x for x in self.outputs if x in kinds]
-        self.owner: dict[Any, Any] = buffers.owners(steps, kinds, held)
-        intervals = buffers.lifetimes(steps, self.owner, held)
-        kept = {self.owner[x] for x in held}  # what the caller gets is made anew in each call
-        made = {x for x in intervals if self.form[x].into is None and self.form[x].lines is None}
-        borrowed = {x: interval for x, interval in intervals.items() if x not in kept and x not in made}
-        self.borrowed: dict[Any, Any] = buffers.pooled(kinds, borrowed)
-        self.bytes = sum(x.nbytes for x in set(self.borrowed.values())), sum(
-            x.nbytes for x in self.owner if self.owner[x] in self.borrowed)
-        last: dict[Any, Var] = {}
-        for s in self.statements:
-            if (mine := self.owner.get(s.output)) is not None:
-                s.over = last.get(mine)
-                last[mine] = s.output
-
-    def _overwrites(self, i: Instruction, kinds: dict[Any, Any]) -> list[Var]:
-        found = []
-        for x in self.form[i.output].over(i):
-            others = [y for y in i.vars if y is not x]
-            touched = set().union(*[self.memory(y) for y in others])
-            if x in kinds and x not in self.inline and x not in touched:
-                found.append(x)
-        return found
-
-
-def planned(program: Program) -> Plan:
-    indirect: Counter[Var] = Counter()
-    while True:
-        try:
-            return Plan(program, indirect)
-        except Cyclic as cycle:
-            indirect[cycle.state] += 1
-
+from .program import Instruction, Operand, Program, Var
 
 # -------------------------------------------------------------------------------------------------------------- source
 
@@ -347,8 +68,8 @@ class Writer:
         self.taken = set(_RESERVED)
         self.function = self._unique(program.name)
         self.names: dict[Var, str] = {}
-        self.labels = {s.instruction.inputs[0] for s in self.plan.statements if s.instruction.op is ops.InRange}
-        self.compared = {x for i in self.plan.sequence if i.op is ops.Equal and any(y in self.labels for y in i.inputs)
+        self.labels = {s.instruction.inputs[0] for s in self.plan.statements if s.checks}
+        self.compared = {x for i in self.plan.make.values() if i.op is ops.Equal and self.labels & {*i.inputs}
                          for x in i.vars}
         self.made_once: dict[Any, str] = {}  # names of constants
         self.definitions: list[str] = []
@@ -371,8 +92,9 @@ class Writer:
         if x in self.plan.inline:
             i = self.plan.make[x]
             return self.plan.form[x].text(Call(i, self))  # type: ignore[misc]
-        if x in self.program.constants:
-            return Text(self.constant(self.program.constants[x], x.name or "classes" * (x in self.compared)))
+        if x not in self.names:
+            hint = x.name or "classes" * (x in self.compared)
+            self.names[x] = self.constant(self.program.constants[x], hint)
         return Text(self.names[x])
 
     def maker(self, x: Operand) -> Instruction | None:
@@ -456,7 +178,7 @@ class Writer:
             self.names[x] = self.names[s.state]
         elif s.over is not None and (x.name == s.over.name if x.name else is_augmentable(s.instruction)):
             self.names[x] = self.names[s.over]
-        elif s.instruction.op is not ops.InRange:
+        elif not s.checks:
             self.names[x] = self._unique(x.name or self._hint(s.instruction))
         if mine in self.plan.borrowed:
             names = self.arrays.setdefault(self.plan.borrowed[mine], [])
@@ -465,7 +187,7 @@ class Writer:
 
     def _hint(self, i: Instruction) -> str:
         """What a person calls the result of an instruction."""
-        before = [self.plan.make_op(x) for x in i.inputs]
+        before = [self.plan.op(x) for x in i.inputs]
         if i.op is ops.Sum and ops.Exp in before:
             return "S"
         if i.op is ops.Subtract and ops.Max in before:
@@ -477,13 +199,13 @@ class Writer:
     def _written(self, s: Statement) -> list[str]:
         """The lines of a statement, without indentation."""
         call, form, x = Call(s.instruction, self), s.form, s.output
-        if s.instruction.op is ops.InRange:
+        if s.checks:
             return form.lines(call, "")  # type: ignore[misc]
         name = self.names[x]
         if s.state is not None:
             if (line := augmented(call, name)) is not None:
                 return [line]
-            if x.nbytes <= SMALL and form.text is not None and form is not COPY:
+            if x.nbytes <= SMALL and form.text is not None and form.lines is None:
                 return [f"{name}[...] = {form.text(call).code}"]
             out = name
         elif s.over is not None:
@@ -514,7 +236,7 @@ class Writer:
         lines = ["", f"    # {self._equation(last)}"] if several and named else [""] * several
         for s, written in group:
             comment = ""
-            if s.state is None and s.instruction.op is not ops.InRange:
+            if s.state is None and not s.checks:
                 name = self.names[s.output]
                 if not several and named and s.form.into is not None:
                     comment = self._equation(s)
@@ -655,6 +377,14 @@ def commented(lines: list[str], comment: str, column: int = _COMMENTS) -> list[s
 _number = itertools.count(1).__next__
 
 
+def _apart(op: type[Op]) -> Callable[..., Any]:
+    """The forward of somebody's own primitive, whose result shares no memory with what it was given."""
+    def forward(*inputs: Any, **options: Any) -> Any:
+        y = op.apply(*inputs, **options)
+        return np.array(y) if any(np.may_share_memory(x, y) for x in inputs if isinstance(x, np.ndarray)) else y
+    return forward
+
+
 class Executable:
     """A program as a Python function on arrays. Its workspaces are kept, and each call borrows one."""
 
@@ -667,7 +397,9 @@ class Executable:
         self.names = [writer.names[x] for x in writer.arguments]
         self.memory = writer.plan.bytes
         filename = f"<tinygraph: {program.name} {_number()}>"
-        scope: dict[str, Any] = {"constants": self.constants, **self.objects}
+        scope: dict[str, Any] = {"constants": self.constants}
+        for name, x in self.objects.items():
+            scope[name] = _apart(x) if isinstance(x, type) and issubclass(x, Op) else x
         exec(compile(self.source, filename, "exec"), scope)
         self.function: Callable[..., Any] = scope[writer.function]
         self.workspaces: list[Any] = []

@@ -138,7 +138,7 @@ def dtype_argument(dtype: np.dtype[Any], default: Any = np.float64) -> str:
 
 # ------------------------------------------------------------------------------------------------------ entry by entry
 
-_OPERATORS = {
+_OPERATORS: dict[Any, tuple[str, int]] = {
     np.add: ("+", SUM), np.subtract: ("-", SUM), np.multiply: ("*", PRODUCT), np.divide: ("/", PRODUCT),
     np.less: ("<", COMPARISON), np.less_equal: ("<=", COMPARISON), np.greater: (">", COMPARISON),
     np.greater_equal: (">=", COMPARISON), np.equal: ("==", COMPARISON), np.not_equal: ("!=", COMPARISON),
@@ -438,9 +438,9 @@ def _in_range_lines(c: Call, out: str) -> list[str]:
         return []
     if is_array(x) and x.dtype.kind in "iu" and n <= 1 << (8 * x.dtype.itemsize - 1):
         unsigned = f"{text}.view(np.uint{8 * x.dtype.itemsize})" if x.dtype.kind == "i" else text
-        why = "  # as unsigned numbers, the negative ones are huge" if x.dtype.kind == "i" else ""
         axis = ", axis=None" if x.ndim != 1 else ""
-        return [f"if np.maximum.reduce({unsigned}{axis}) >= {n}:{why}", *fail]
+        return [*["# Seen as unsigned numbers, negative ones are huge."] * (x.dtype.kind == "i"),
+                f"if np.maximum.reduce({unsigned}{axis}) >= {n}:", *fail]
     return [f"if not 0 <= {text}.min() <= {text}.max() < {n}:", *fail]
 
 
@@ -480,7 +480,7 @@ ADDED_AT = Form(lines=_scatter_lines, zeros=True, raises=True)
 def _foreign_text(c: Call) -> Text:
     options = [f"{name}={_option(c, name, value)}" for name, value in c.instruction.options.items()]
     op = c.instruction.op
-    call = f"{c.source.foreign(op, op.__name__)}.apply({c.arguments(*options)})"
+    call = f"{c.source.foreign(op, op.__name__)}({c.arguments(*options)})"
     return Text(call + ".item()" if c.output.weak else call)
 
 
@@ -500,7 +500,7 @@ def _same_text(c: Call) -> Text:
 _SAME = Form(_same_text, view=True)
 _BOUNDED = Form(lambda c: Text(_bounded(c)), lambda c, out: _bounded(c, f"out={out}"), over=_same_size)
 
-FORMS: dict[type[Op], Form] = {
+FORMS: dict[Any, Form] = {
     Copy: COPY,
     Variable: _SAME,
     ops.Identity: _SAME,
@@ -545,9 +545,10 @@ def form_of(i: Instruction) -> Form:
 
 # --------------------------------------------------------------------------------------------------------- mathematics
 
-_SYMBOLS = {ops.Add: ("+", SUM), ops.Subtract: ("-", SUM), ops.Divide: ("/", PRODUCT), ops.Less: ("<", COMPARISON),
-            ops.LessEqual: ("≤", COMPARISON), ops.Greater: (">", COMPARISON), ops.GreaterEqual: ("≥", COMPARISON),
-            ops.Equal: ("=", COMPARISON), ops.NotEqual: ("≠", COMPARISON)}
+_SYMBOLS: dict[type[Op], tuple[str, int]] = {
+    ops.Add: ("+", SUM), ops.Subtract: ("-", SUM), ops.Divide: ("/", PRODUCT), ops.Less: ("<", COMPARISON),
+    ops.LessEqual: ("≤", COMPARISON), ops.Greater: (">", COMPARISON), ops.GreaterEqual: ("≥", COMPARISON),
+    ops.Equal: ("=", COMPARISON), ops.NotEqual: ("≠", COMPARISON)}
 _SILENT = (ops.Reshape, ops.BroadcastTo, ops.Cast, ops.InRange, Copy)
 
 
