@@ -234,6 +234,8 @@ pointwise(ops.LogicalNot, entry_by_entry(lambda a: not a), integral, flat=True, 
 for op, function in [(ops.BitwiseAnd, lambda a, b: bool(a and b)), (ops.BitwiseOr, lambda a, b: bool(a or b)),
                      (ops.BitwiseXor, lambda a, b: bool(a) != bool(b))]:
     pointwise(op, entry_by_entry(function), truth, truth, flat=True, result=bool)
+for op, function in [(ops.LeftShift, lambda a, b: a << b), (ops.RightShift, lambda a, b: a >> b)]:
+    pointwise(op, entry_by_entry(function, int), below_three, below_three, flat=True, result=np.int64)
 pointwise(ops.Invert, entry_by_entry(lambda a: not a), truth, flat=True, result=bool)
 pointwise(ops.IsNan, entry_by_entry(math.isnan), some_nan, flat=True, result=bool)
 pointwise(ops.Sign, entry_by_entry(lambda x: (x > 0) - (x < 0), float), integral, flat=True)

@@ -85,6 +85,7 @@ JAX = {
 }
 NUMPY = {
     ops.BitwiseAnd: "bitwise_and", ops.BitwiseOr: "bitwise_or", ops.BitwiseXor: "bitwise_xor",
+    ops.LeftShift: "left_shift", ops.RightShift: "right_shift",
     ops.BroadcastTo: "broadcast_to", ops.ExpandDims: "expand_dims", ops.GreaterEqual: "greater_equal",
     ops.LessEqual: "less_equal", ops.LogicalAnd: "logical_and", ops.LogicalNot: "logical_not",
     ops.LogicalOr: "logical_or", ops.NotEqual: "not_equal",

@@ -30,7 +30,7 @@ LAYERS = [
     {"op"},
     {"tape"},
     {"ops"},
-    {"batching"},
+    {"batching", "random"},
     {"calculus"},
     {"detect"},
     {"compile"},

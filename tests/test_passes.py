@@ -7,10 +7,11 @@ computed exactly may be compared, what is rounded may not, and what may have can
 
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -19,14 +20,13 @@ from hypothesis import strategies as st
 
 import tinygraph as tg
 from tinygraph import ops
+from tinygraph.compile import sparsity
+from tinygraph.compile.canonical import canonical
+from tinygraph.compile.guards import drop_guards
 from tinygraph.compile.outline import Outline
-from tinygraph.compile.passes import (
-    PASSES,
-    drop_dead,
-    merge_equal,
-    optimized,
-)
+from tinygraph.compile.passes import PASSES, drop_dead, merge_equal, optimized
 from tinygraph.compile.program import Instruction, Program, Var, evaluated
+from tinygraph.compile.sparsity import skip_zeros
 from tinygraph.op import Elementwise, Op
 from tinygraph.ops.selection import ARRAY
 
@@ -145,10 +145,11 @@ def some_array(random: Random, shape: tuple[int, ...], dtype: Any) -> np.ndarray
     return np.array([random.choice(values) for _ in range(math.prod(shape))], dtype).reshape(shape)
 
 
-KINDS: list[Callable[[Builder, Random], Any]] = []
+Kind = Callable[[Builder, Random], Any]
+KINDS: list[Kind] = []
 
 
-def kind(step: Callable[[Builder, Random], Any]) -> Callable[[Builder, Random], Any]:
+def kind(step: Kind) -> Kind:
     KINDS.append(step)
     return step
 
@@ -424,9 +425,16 @@ def windows(b: Builder, random: Random) -> Any:
 
 
 @st.composite
-def programs(draw: Any) -> Program:
+def programs(draw: Any, kinds: Sequence[Kind] = KINDS, n_diagonals: int = 0) -> Program:
     b = Builder(draw(st.integers(0, 2**20)))
-    for step, seed in draw(st.lists(st.tuples(st.sampled_from(KINDS), st.integers(0, 2**20)), min_size=1, max_size=14)):
+    for k in range(n_diagonals):  # as the units that the rows of a Jacobian start from
+        array = np.eye(*b.random.choice([(4, 4), (4, 3), (5, 4)]), b.random.randint(-1, 1))
+        array = np.transpose([array, -2 * array], (1, 2, 0)).copy() if b.random.random() < 0.3 else array
+        array = array.astype(bool) if k % 2 else array
+        b.accuracy[var := Var(array.shape, array.dtype)] = Accuracy()
+        b.constants[var] = array
+        b.enter(b.inputs, Var(b.random.choice([array.shape, array.shape[1:]]), np.dtype(float)))
+    for step, seed in draw(st.lists(st.tuples(st.sampled_from(kinds), st.integers(0, 2**20)), min_size=1, max_size=14)):
         b.random = Random(seed)
         try:
             step(b, b.random)
@@ -508,6 +516,20 @@ def test_all_passes_keep_what_a_random_program_computes(program, seed):
     assert_same(program, after, *values_for(program, seed))
     assert_canonical(after)
     assert optimized(after)[0] is after, "nothing more to do"
+
+
+DIAGONAL = [*4 * [linear], multiplication, quotient, smooth, sign_and_square, comparison, logic, *3 * [selection], guard,
+            moving, casting, *2 * [indexing]]
+
+
+@settings(max_examples=6 * settings.default.max_examples)
+@given(program=programs(DIAGONAL, n_diagonals=4), seed=st.integers(0, 2**20))
+def test_zeros_may_be_skipped(program, seed):
+    start = drop_guards(canonical(program))
+    with patch.object(sparsity, "LARGE", 8):
+        after = skip_zeros(start, gain=0)
+        assert_same(start, after, *values_for(program, seed))
+        assert_same(program, optimized(after)[0], *values_for(program, seed))
 
 
 GONE = {ops.Identity, ops.StopGradient, tg.calculus.Variable, ops.ExpandDims, ops.Squeeze, ops.SwapAxes, ops.Mean,
@@ -750,6 +772,9 @@ RULES: dict[str, tuple[Callable[..., Any], tuple[Any, ...], dict[str, int]]] = {
                                     (X, np.stack([Y, X])), {"MatMul": 1}),
     "an index of an index": (lambda x: x[:, ::-1][0][1:], (X,), {"Index": 1}),
     "everything": (lambda x: x[..., :, None][:, :, 0], (X,), {}),
+    "a sign compared with 0": (lambda x: -x == 0, (X,), {"Equal": 1}),
+    "mean of half precision": (lambda x: np.mean(x), (np.full((3, 3), 60_000, np.float16),),
+                               {"Cast": 2, "Sum": 1, "Divide": 1}),
     "everything backwards": (tg.grad(lambda x: np.sum(x[:, ::-1] * np.arange(3.0))), (X,), {}),
     "added here, taken there": (lambda x: ops.ScatterAdd.apply(x, shape=(4, 3), index=(slice(0, 2),))[1:3], (X,),
                                 {"ScatterAdd": 1, "Index": 1}),
@@ -847,6 +872,22 @@ def test_what_is_not_needed_goes():
     after = drop_dead(Program("program", (x,), (), {unused: np.zeros(2)}, (dead,), (x,)))
     assert not after.instructions
     assert not after.constants
+
+
+# ------------------------------------------------------------------------------------------------------- known zeros
+
+def test_a_banded_hessian_is_computed_along_its_band():
+    x = RNG.normal(size=40)
+    after = assert_improved(tg.hessian(rosenbrock), x, seeds=0)
+    sizes = [i.output.size for i in after.instructions if i.op is not ops.Reshape]
+    assert sizes.count(1600) == 1, "the zeros of the result"
+    assert sum(sizes) < 1600 + 25 * 120
+    assert optimized(after)[0] is after
+
+
+def test_zeros_for_a_single_op_are_not_worth_it():
+    before = traced(lambda x: np.where(np.eye(40, dtype=bool), x, 0), np.ones((40, 40)))
+    assert counted(optimized(before)[0]) == {"Keep": 1}
 
 
 # ----------------------------------------------------------------------------------------------------------- NaN guards

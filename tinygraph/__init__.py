@@ -9,6 +9,7 @@ from .compile import compile
 from .detect import detect_changes, detect_nan
 from .node import Node, Parameter, State, constant
 from .op import Elementwise, Op, Primitive
+from .random import Stream
 from .tape import Tape, backprop
 
 __version__ = "0.1.0"
@@ -19,6 +20,7 @@ __all__ = [
     "Parameter",
     "Primitive",
     "State",
+    "Stream",
     "Tape",
     "backprop",
     "compile",

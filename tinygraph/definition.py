@@ -95,9 +95,7 @@ def numpy_call(cls: type[Any], function: Callable[..., Any]) -> Callable[..., An
     def call(*args: Any, **options: Any) -> Any:
         if len(args) == count and options.keys() <= cls.option_names:
             return cls(*args, **options)
-        from inspect import signature
-
-        parameters = signature(function).parameters
+        parameters = _parameters(function)
         names = list(parameters)
         given = {**dict(zip(names, args, strict=False)), **options}
         inputs = [given.pop(name) for name in names[:count]]
@@ -111,6 +109,13 @@ def numpy_call(cls: type[Any], function: Callable[..., Any]) -> Callable[..., An
 
     call.__module__, call.__qualname__ = cls.__module__, cls.__qualname__
     return call
+
+
+@cache
+def _parameters(function: Callable[..., Any]) -> Any:
+    from inspect import signature
+
+    return signature(function).parameters
 
 
 def _guarded(rule: Callable[..., Any]) -> Callable[..., Any]:

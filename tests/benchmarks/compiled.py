@@ -13,7 +13,6 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from statistics import median
-from typing import Any
 
 import tinygraph as tg
 
@@ -39,6 +38,9 @@ def run(rows: list[int] | None = None, only: list[str] | None = None, threads: i
              and (not only or name in only)]
     if not hasattr(tg, "compile"):
         names = [name for name in names if name not in (NATIVE, NUMPY)]
+    if threads > 1 and os.getloadavg()[0] > 0.5:
+        tell(f"Other programs use this machine (load {os.getloadavg()[0]:.1f}). Threads that wait for each other wait "
+             "for those too, so these wall times will mean little.")
     times: dict[int, Times] = {}
     firsts: dict[int, dict[str, float]] = {}
     for number in rows or ROWS:
@@ -102,12 +104,12 @@ def report(times: dict[int, Times], firsts: dict[int, dict[str, float]], names: 
     rows = [[f"{number}: {ROWS[number].title}", *[microseconds(found.get(name)) for name in names], beside(found)]
             for number, found in times.items()]
     first = [[f"{number}: {ROWS[number].title}",
-              *[f"{firsts[number][name]:.2f}" if name in firsts[number] else "" for name in names]] for number in times]
-    method = (f"Microseconds of {clock} of one call, medians, {several}, the contenders taking turns, each in a process "
-              "of its own with the malloc of the system. Before that, three calls of each made the numbers of the work "
-              "by hand. The last column has the fastest peer and how many times as long native code took (median of "
+              *[f"{seconds[name]:.2f}" if name in seconds else "" for name in names]] for number, seconds in firsts.items()]
+    method = (f"Microseconds of {clock} of one call, medians, {several}; the contenders take turns, each in a process of "
+              "its own with the malloc of the system. Before that, three calls of each made the numbers of the work by "
+              "hand. The last column has the fastest peer and how many times as long native code took (median of "
               "the ratios of the rounds). A contender that is missing in a row cannot do it, or not within a second.")
-    more = ("Seconds by which the first call takes longer than a later one, for converting the data and compiling the "
+    more = ("Seconds by which the first call takes longer than a later one, for converting the data and compiling "
             f"code, in a process that has imported the engine; caches of compiled code {'kept' if warm else 'empty'}:\n\n"
             + table(["first call", *names], first))
     numbers = {str(number): {"seconds": times[number], "first call": firsts[number]} for number in times}

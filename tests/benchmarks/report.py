@@ -72,7 +72,7 @@ def environment(threads: dict[str, str]) -> str:
     versions = [f"{name} {metadata.version(name)}" for name in ("numpy", "scipy", *here)]
     lines = [f"- Python {platform.python_version()}, {', '.join(versions)}; {blas()}",
              f"- {processor()}; {platform.system()} {platform.machine()}",
-             f"- one thread, unless a title says otherwise ({', '.join(f'{name}={value}' for name, value in threads.items())})"]
+             f"- one thread ({', '.join(f'{name}={value}' for name, value in threads.items())}), unless a title says more"]
     if missing := [PEERS[name] for name in PEERS if name not in here]:
         lines.append(f"- not installed, and so left out: {', '.join(missing)}")
     return "\n".join(lines) + "\n"

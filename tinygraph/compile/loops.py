@@ -194,7 +194,8 @@ FORMULAS: dict[Any, tuple[Callable[..., str], float]] = {
     ops.LogicalOr: (lambda t, a, b: f"({a} != 0) | ({b} != 0)", 1),
     ops.LogicalNot: (lambda t, a: f"{a} == 0", 1),
     ops.BitwiseAnd: (lambda t, a, b: f"{a} & {b}", 1), ops.BitwiseOr: (lambda t, a, b: f"{a} | {b}", 1),
-    ops.BitwiseXor: (lambda t, a, b: f"{a} ^ {b}", 1),
+    ops.BitwiseXor: (lambda t, a, b: f"{a} ^ {b}", 1), ops.LeftShift: (lambda t, a, b: f"{a} << {b}", 1),
+    ops.RightShift: (lambda t, a, b: f"{a} >> {b}", 1),
     ops.Invert: (lambda t, a: f"!{a}" if t == "_Bool" else f"~{a}", 1),
     ops.IsNan: (lambda t, a: f"{a} != {a}", 1), ops.Sign: (_sign, 2),
 }

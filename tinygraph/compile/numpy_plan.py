@@ -16,7 +16,7 @@ from typing import Any
 from .. import ops
 from ..calculus import Variable
 from . import buffers
-from .numpy_text import FILLED, FOREIGN, RESHAPED, UFUNC, Copy, Form, form_of, is_array, is_weighted
+from .numpy_text import FILLED, FOREIGN, RESHAPED, UFUNC, AddAt, Copy, Form, form_of, is_array, is_weighted
 from .program import Instruction, Operand, Program, Var, ordered
 
 SMALL = 2048  # bytes up to which a result is made anew each time: an allocation takes no longer than out=
@@ -24,6 +24,7 @@ OPERATIONS = 4  # in one expression at most, besides the last
 DEPTH = 6  # of an expression, views counted
 
 _RENAMING = (ops.Identity, ops.StopGradient, Variable)
+_WHOLE = (ops.Reshape, ops.Transpose, ops.ExpandDims, ops.Squeeze, ops.SwapAxes)  # show all of what they are given
 _STRIDED = (ops.Transpose, ops.Windows, ops.Index, ops.BroadcastTo)  # a Reshape of these copies
 
 
@@ -75,11 +76,12 @@ class Plan:
         self.make: dict[Var, Instruction] = {}
         self.form: dict[Var, Form] = {}
         self.same: dict[Var, Operand] = {}  # what only has another name
+        self.uses = Counter(program.uses())
+        self.held: set[Var] = set()  # what the caller gets, and what it shows
         for i in ordered(program.instructions, program.results):
             self._enter(i)
         self.outputs = self._outputs(program)
         self.direct = self._updates(program)  # from a value to the state into whose memory it is written
-        self.held = {x for x in self.outputs if isinstance(x, Var)}
         self.uses = Counter(x for i in self.make.values() for x in i.vars)
         self.uses.update((*self.held, *self.direct))
         self.root: dict[Var, Var] = {}  # whose memory a view shows
@@ -111,7 +113,17 @@ class Plan:
                 self.same[i.output] = i.inputs[0]
                 return
             i = Instruction(ops.Cast, i.inputs, {"dtype": i.output.dtype}, i.output)
-        self._add(i)
+        self._add(self._added_at(i) if i.op is ops.Add else i)
+
+    def _added_at(self, i: Instruction) -> Instruction:
+        """What was added into zeros, to be added to an array, is added there."""
+        for part, array in (i.inputs[::-1], i.inputs):
+            if self.op(part) is ops.ScatterAdd and self.uses[part] == 1 and is_array(array) and (
+                    array.shape == i.output.shape and array.dtype == i.output.dtype == part.dtype):
+                del self.form[part]
+                scatter = self.make.pop(part)
+                return Instruction(AddAt, (array, *scatter.inputs), {"index": scatter.options["index"]}, i.output)
+        return i
 
     def _add(self, i: Instruction) -> Var:
         copies = i.op is ops.Reshape and i.output.nbytes > SMALL and self.op(i.inputs[0]) in _STRIDED
@@ -123,18 +135,21 @@ class Plan:
 
     def _outputs(self, program: Program) -> list[Operand]:
         """The outputs, each in memory of its own."""
-        found: dict[Operand, None] = {}
-        numbers: list[Operand] = []
+        found: list[Operand] = []
         for output in program.outputs:
             x = self.same.get(output, output)
             if is_array(x):
                 if self.op(x) is ops.BroadcastTo:
                     self.form[x] = FILLED
-                if x not in self.make or x in found or self.form[x].view or self.form[x] is FOREIGN:
-                    x = self._copy(x, x.name)
-            found[x] = None
-            numbers.append(x)
-        return numbers
+                shown = x
+                while self.op(shown) in _WHOLE and self.form[shown].view:
+                    shown = self.make[shown].inputs[0]
+                if shown not in self.make or shown in self.held or self.form[shown].view or (
+                        self.form[shown] is FOREIGN):
+                    x = shown = self._copy(x, x.name)
+                self.held |= {x, shown}
+            found.append(x)
+        return found
 
     def _updates(self, program: Program) -> dict[Var, Var]:
         """Which new values are computed in the memory of their state; the others are copied into it."""
@@ -145,7 +160,7 @@ class Plan:
                 continue
             if self.op(x) is ops.BroadcastTo:
                 self.form[x] = FILLED
-            free = x in self.make and x not in direct and x not in self.outputs
+            free = x in self.make and x not in direct and x not in self.held
             if self.indirect[state] or not free or not self._may_write(self.make[x], state):
                 x = self._copy(self._copy(x) if self.indirect[state] > 1 else x)
             direct[x] = state
@@ -193,6 +208,7 @@ class Plan:
 
     def _chain(self) -> None:
         """`v *= 0.9` and then `v += g`: what an update is made of may be computed in the state's memory, too."""
+        self.begun: set[Var] = set()
         for x, state in list(self.direct.items()):
             while state not in self.reads(x):
                 before = [y for y in self.form[x].over(self.make[x]) if self.uses[y] == 1 and self.op(y) is not None
@@ -201,6 +217,7 @@ class Plan:
                     break
                 x = before[0]
                 self.direct[x] = state
+                self.begun.add(x)
 
     # ------------------------------------------------------------------------------------------------------- the order
 

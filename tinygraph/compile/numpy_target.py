@@ -27,7 +27,9 @@ from ..op import Op
 from .exclusive import ALONE, make_exclusive
 from .numpy_plan import SMALL, Statement, planned
 from .numpy_text import (
+    AddAt,
     Call,
+    Copy,
     Text,
     augmented,
     dtype_argument,
@@ -48,7 +50,7 @@ _HINTS: dict[type, str] = {
     ops.MatMul: "product", ops.Divide: "ratio", ops.Subtract: "difference", ops.Add: "added", ops.Keep: "kept",
     ops.Where: "chosen", ops.Sqrt: "root", ops.Index: "part", ops.ScatterAdd: "scattered", ops.Pad: "padded",
     ops.Concatenate: "joined", ops.FoldWindows: "image", ops.Cast: "cast", ops.Reshape: "reshaped",
-    ops.BroadcastTo: "repeated", ops.Negative: "negative", ops.Equal: "mask",
+    ops.BroadcastTo: "repeated", ops.Negative: "negative", Copy: "result", AddAt: "added", ops.Equal: "mask",
     **dict.fromkeys((ops.Less, ops.LessEqual, ops.Greater, ops.GreaterEqual, ops.NotEqual, ops.LogicalNot,
                      ops.BitwiseAnd, ops.BitwiseOr, ops.BitwiseXor, ops.IsNan), "mask"),
 }
@@ -71,6 +73,7 @@ class Writer:
         self.labels = {s.instruction.inputs[0] for s in self.plan.statements if s.checks}
         self.compared = {x for i in self.plan.make.values() if i.op is ops.Equal and self.labels & {*i.inputs}
                          for x in i.vars}
+        self.indices = {x for i in self.plan.make.values() if "index" in i.options for x in i.vars[1:]}
         self.made_once: dict[Any, str] = {}  # names of constants
         self.definitions: list[str] = []
         self.helpers: list[str] = []
@@ -78,7 +81,7 @@ class Writer:
         self.objects: dict[str, Any] = {}  # what no source can express, by name
         self.arguments = (*program.inputs, *program.states)
         for x in self.arguments:
-            self.names[x] = self._unique(x.name or "x")
+            self.names[x] = self._unique(x.name or ("x" if x in program.inputs else "p"))
         self.arrays: dict[Var, list[str]] = {}  # of the workspace, with all names that they get
         self.commented = set(self.names.values())
         body = self._body()
@@ -93,7 +96,7 @@ class Writer:
             i = self.plan.make[x]
             return self.plan.form[x].text(Call(i, self))  # type: ignore[misc]
         if x not in self.names:
-            hint = x.name or "classes" * (x in self.compared)
+            hint = x.name or ("classes" if x in self.compared else "places" if x in self.indices else "")
             self.names[x] = self.constant(self.program.constants[x], hint)
         return Text(self.names[x])
 
@@ -155,6 +158,7 @@ class Writer:
                 group.append((s, written))
             following = statements[n + 1] if n + 1 < len(statements) else None
             goes_on = following is not None and following.over is s.output and following.output.name == s.output.name
+            goes_on = goes_on or s.output in self.plan.begun
             if (s.output.name or s.state is not None) and not goes_on:
                 lines += self._group(group)
                 group = []
@@ -252,26 +256,26 @@ class Writer:
         name, sign = self.names[s.output], "=" if s.state is None else "←"
         for spell_out in (True, False):
             formula = self._formula(s.output, spell_out, name)
-            if len(formula) <= _FORMULA:
+            if formula is not None and len(formula) <= _FORMULA:
                 return f"{name} {sign} {formula}, {s.output.shape}"
         return f"{name}, {s.output.shape}"
 
-    def _formula(self, x: Var, spell_out: bool, name: str) -> str:
+    def _formula(self, x: Var, spell_out: bool, name: str) -> str | None:
         """What is assigned to `x`. spell_out: also what has a name here, but not in the model, and is used once."""
         plan, size = self.plan, 0
 
         def operand(y: Operand) -> Text:
             nonlocal size
             if not isinstance(y, Var):
-                return literal(int(y) if isinstance(y, float) and y.is_integer() and abs(y) < 1e6 else y)
-            inner = y in plan.inline or (y in plan.make and y not in plan.direct and (
-                self.names[y] == name or (spell_out and plan.uses[y] == 1 and not y.name)))
+                return literal(int(y) if isinstance(y, float) and y.is_integer() and abs(y) < 1e6 else y, short=True)
+            inner = y in plan.inline or (y in plan.make and plan.uses[y] == 1 and (
+                self.names[y] == name or (spell_out and not y.name)))
             size += 1
-            if inner and size < 30:
-                return mathematics(plan.make[y], operand)
-            return self.text(y) if y not in plan.inline else Text("...")
+            known = mathematics(plan.make[y], operand) if inner and size < 30 else None
+            return known or (self.text(y) if y not in plan.inline else Text("..."))
 
-        return mathematics(plan.make[x], operand).code
+        found = mathematics(plan.make[x], operand)
+        return found and found.code
 
     # ------------------------------------------------------------------------------------------------------- the frame
 

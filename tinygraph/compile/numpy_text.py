@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -116,8 +116,10 @@ def is_array(x: Operand) -> bool:
     return isinstance(x, Var) and not x.weak
 
 
-def literal(value: Any) -> Text:
-    """A Python number."""
+def literal(value: Any, short: bool = False) -> Text:
+    """A Python number. short: for a comment."""
+    if short and isinstance(value, float):
+        value = float(f"{value:.6g}")
     if isinstance(value, complex):
         return Text(f"complex({literal(value.real).code}, {literal(value.imag).code})")
     if isinstance(value, float) and not math.isfinite(value):
@@ -349,21 +351,46 @@ def _index(parts: Sequence[Any], arrays: Sequence[str] = (), shape: Sequence[int
     return ", ".join(texts) or "()"
 
 
-def _of_operand(c: Call, shape: Sequence[int]) -> str:
-    """The index of Index and ScatterAdd, into an array of a shape."""
-    arrays = [c[k] if is_array(c.operands[k]) else f"np.asarray({c[k]})" for k in range(1, len(c.operands))]
-    return _index(c.option("index"), arrays, shape if len(c.operands) == 1 else ())
+_COUNTED = 1 << 20  # entries in which the ones that an index names are counted
+
+
+def _of_operand(c: Call, k: int, shape: Sequence[int]) -> str:
+    """The index into an array of a shape; its arrays are the operands after the one of number k."""
+    arrays = [c[n] if is_array(c.operands[n]) else f"np.asarray({c[n]})" for n in range(k + 1, len(c.operands))]
+    return _index(c.option("index"), arrays, () if arrays else shape)
 
 
 def _index_text(c: Call) -> Text:
-    return Text(f"{c.atom(0)}[{_of_operand(c, c.operands[0].shape if isinstance(c.operands[0], Var) else ())}]")
+    return Text(f"{c.atom(0)}[{_of_operand(c, 0, c.operands[0].shape if isinstance(c.operands[0], Var) else ())}]")
 
 
 def _scatter_lines(c: Call, out: str) -> list[str]:
-    index = _of_operand(c, c.output.shape)
-    if all(isinstance(x, Var) and x.dtype == bool for x in c.operands[1:]):  # each entry is named once
-        return [f"{out}[{index}] = {c[0]}"]
-    return [f"np.add.at({out}, {index if c.option('index') == (ARRAY,) else f'np.s_[{index}]'}, {c[0]})"]
+    return [_added_at(c, out, 0, "=")]
+
+
+def _add_at_lines(c: Call, out: str) -> list[str]:
+    return [*[f"{out}[...] = {c[0]}"] * (c[0] != out), _added_at(c, out, 1, "+=")]
+
+
+def _added_at(c: Call, out: str, k: int, sign: str) -> str:
+    """Operand k added at an index, made of the operands after it."""
+    index = _of_operand(c, k, c.output.shape)
+    if _names_once(c, c.operands[k + 1:]):
+        return f"{out}[{index}] {sign} {c[k]}"
+    return f"np.add.at({out}, {index if c.option('index') == (ARRAY,) else f'np.s_[{index}]'}, {c[k]})"
+
+
+def _names_once(c: Call, arrays: Sequence[Operand]) -> bool:
+    """Whether an index names no entry twice: one of slices and masks, or of constants that do not."""
+    if all(isinstance(x, Var) and x.dtype == bool for x in arrays):
+        return True
+    values = iter([c.source.value(x) for x in arrays])
+    index = tuple(next(values) if part is ARRAY else part for part in c.option("index"))
+    if any(part is None for part in index) or c.output.size > _COUNTED:
+        return False
+    counts = np.zeros(c.output.shape, np.intp)
+    np.add.at(counts, index, 1)
+    return bool(counts.max(initial=0) <= 1)
 
 
 def _transpose_text(c: Call) -> Text:
@@ -469,12 +496,23 @@ class Copy(Primitive):
         return grad
 
 
+class AddAt(Primitive):
+    """y = total with x added at an index, made of arrays"""
+
+    def forward(self, total: Any, x: Any, *arrays: Any, index: Any) -> Any:
+        return total + ops.ScatterAdd.apply(x, *arrays, shape=total.shape, index=index)
+
+    def backward(self, grad: Any, y: Any, total: Any, x: Any, *arrays: Any, index: Any) -> Any:
+        return grad, ops.Index.apply(grad, *arrays, index=index), *[None] * len(arrays)
+
+
 COPY = Form(lambda c: Text(f"{c.atom(0)}.copy()"), lines=lambda c, out: [f"{out}[...] = {c[0]}"])
 FILLED = Form(_filled_text, lines=lambda c, out: [f"{out}[...] = {c[0]}"])
-RESHAPED = Form(lambda c: Text(f"{c.atom(0)}.reshape({_shape(c.output.shape)})"), lines=_reshape_lines)
+RESHAPED = Form(lines=_reshape_lines)
 FROM_ARRAY = Form(_index_text, raises=True)
 FROM_NUMBER = Form(_index_text, view=True, raises=True)
 ADDED_AT = Form(lines=_scatter_lines, zeros=True, raises=True)
+ADD_AT = Form(lines=_add_at_lines, over=lambda i: i.inputs[:1] if is_array(i.inputs[0]) else [])
 
 
 def _foreign_text(c: Call) -> Text:
@@ -538,6 +576,8 @@ def form_of(i: Instruction) -> Form:
         return FROM_NUMBER if any(not isinstance(x, Var) or not x.shape for x in i.inputs[1:]) else FROM_ARRAY
     if i.op is ops.ScatterAdd and len(i.inputs) > 1:
         return ADDED_AT
+    if i.op is AddAt:
+        return replace(ADD_AT, raises=len(i.inputs) > 2)
     if i.op is ops.Keep and _has_bits(i):
         return KEPT
     return FORMS.get(i.op) or (UFUNC if i.op.elementwise and is_numpy(i.op.forward) and not i.options else FOREIGN)
@@ -550,10 +590,11 @@ _SYMBOLS: dict[type[Op], tuple[str, int]] = {
     ops.LessEqual: ("≤", COMPARISON), ops.Greater: (">", COMPARISON), ops.GreaterEqual: ("≥", COMPARISON),
     ops.Equal: ("=", COMPARISON), ops.NotEqual: ("≠", COMPARISON)}
 _SILENT = (ops.Reshape, ops.BroadcastTo, ops.Cast, ops.InRange, Copy)
+_FUNCTIONS = (ops.Exp, ops.Expm1, ops.Log, ops.Log1p, ops.Sqrt, ops.Sin, ops.Cos, ops.Tanh, ops.Absolute, ops.Sign)
 
 
-def mathematics(i: Instruction, operand: Callable[[Operand], Text]) -> Text:
-    """An instruction as on paper: `W1 X + b1`."""
+def mathematics(i: Instruction, operand: Callable[[Operand], Text]) -> Text | None:
+    """An instruction as on paper, `W1 X + b1`; None for what has no such form."""
     a, *rest = i.inputs
     if i.op in _SILENT:
         return operand(a)
@@ -565,13 +606,16 @@ def mathematics(i: Instruction, operand: Callable[[Operand], Text]) -> Text:
         return Text(f"{operand(a).within(PRODUCT)}{sign}{operand(rest[0]).within(SIGN)}", PRODUCT)
     if i.op is ops.Negative:
         return Text(f"-{operand(a).within(SIGN)}", SIGN)
-    if i.op is ops.Transpose and len(i.options["axes"] or (0, 0)) == 2:
+    if i.op is ops.Transpose and a.ndim == 2:
         return Text(f"{operand(a).within(ATOM)}ᵀ")
     if i.op is ops.Keep:
         return Text(f"{operand(a).within(PRODUCT)} ⊙ [{operand(rest[0]).code}]", PRODUCT)
-    if i.op is ops.Where:
-        return Text(f"{operand(rest[0]).code} where {operand(a).code}, else {operand(rest[1]).code}", COMPARISON)
-    name = {ops.Maximum: "max", ops.Minimum: "min"}.get(i.op, i.op.__name__.lower())
-    axis = i.options.get("axis")
-    over = [f"axis={axis[0]}"] if i.op in _REDUCE and isinstance(axis, tuple) and len(axis) == 1 else []
-    return Text(f"{name}({', '.join([*[operand(x).code for x in i.inputs], *over])})")
+    if i.op is ops.Maximum or i.op is ops.Minimum:
+        return Text(f"{i.op.__name__[:3].lower()}({operand(a).code}, {operand(rest[0]).code})")
+    if i.op in _REDUCE:
+        axis = i.options["axis"]
+        over = f", axis={axis[0]}" if isinstance(axis, tuple) and len(axis) == 1 else ""
+        return Text(f"{i.op.__name__.lower()}({operand(a).code}{over})")
+    if i.op in _FUNCTIONS:
+        return Text(f"{i.op.__name__.lower()}({operand(a).code})")
+    return None

@@ -177,9 +177,13 @@ def _not(r: Rewriter, i: Instruction) -> Any:
 
 @SIMPLE.on(ops.Equal, ops.NotEqual)
 def _is_true(r: Rewriter, i: Instruction) -> Any:
-    """A mask as a number, compared with 0, is the mask."""
+    """A mask as a number, compared with 0, is the mask; a sign says nothing of being 0."""
+    if not is_number(i.inputs[1], 0):
+        return None
+    if (source := r.maker(i.inputs[0], ops.Negative)) is not None:
+        return Instruction(i.op, (source.inputs[0], i.inputs[1]), {}, i.output)
     source = r.maker(i.inputs[0], ops.Cast)
-    if source is None or source.inputs[0].dtype != BOOL or source.inputs[0].weak or not is_number(i.inputs[1], 0):
+    if source is None or source.inputs[0].dtype != BOOL or source.inputs[0].weak:
         return None
     mask = source.inputs[0]
     return mask if i.op is ops.NotEqual else Instruction(ops.LogicalNot, (mask,), {}, i.output)

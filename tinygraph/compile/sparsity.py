@@ -28,14 +28,15 @@ Entries = tuple[np.ndarray, Var]  # the entries of an array that may not be 0: w
 _Rule = Callable[["_Sparse", Rewriter, Instruction], "tuple[np.ndarray, Operand] | None"]
 
 
-def skip_zeros(program: Program) -> Program:
-    """With only those entries computed that may not be 0, if that halves what is computed."""
+def skip_zeros(program: Program, gain: float = 2) -> Program:
+    """With only those entries computed that may not be 0, if then so many times fewer are computed."""
     sparse, rules = _Sparse(), Rules()
     for op in _RULES:
         rules.found[op] = [sparse.rule]
     after = Rewriter(program, rules).run()
-    before, now = (sum(i.output.size for i in ordered(p.instructions, p.results)) for p in (program, after))
-    return after if 2 * now <= before else program
+    after = after.with_(instructions=ordered(after.instructions, after.results))
+    before, now = (sum(i.output.size for i in p.instructions) for p in (program, after))
+    return after if gain * now < before else program
 
 
 class _Sparse:

@@ -243,6 +243,16 @@ class BitwiseXor(Elementwise):
     differentiable = False
 
 
+class LeftShift(Elementwise):
+    forward = np.left_shift
+    differentiable = False
+
+
+class RightShift(Elementwise):
+    forward = np.right_shift
+    differentiable = False
+
+
 class Invert(Elementwise):
     forward = np.invert
     differentiable = False

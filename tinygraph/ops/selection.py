@@ -128,4 +128,5 @@ def _add_at(total: np.ndarray, index: tuple[Any, ...], part: Any, arrays: Any) -
     if any(np.asarray(array).dtype != bool for array in arrays):
         np.add.at(total, index, part)
     else:  # slices, integers and masks name an entry once
-        total[index] += part
+        whole = index if any(part is Ellipsis for part in index) else (*index, ...)  # an array, never a scalar
+        total[whole] += part

@@ -1,4 +1,4 @@
-"""The Hessian of the network's loss times a vector, for [2, 10, 2]: what Newton's method with conjugate gradients needs.
+"""The Hessian of the network's loss times a vector, for [2, 10, 2]: what Newton's method by conjugate gradients needs.
 
 The vector v has an array for each parameter, and so has the result. MyGrad has no second derivatives.
 """

@@ -1,4 +1,4 @@
-"""The Rosenbrock function, sum of 100 (x_{i+1} - x_i²)² + (1 - x_i)²: its Hessian, and its value and gradient for SciPy.
+"""Rosenbrock's function, the sum of 100 (x_{i+1} - x_i²)² + (1 - x_i)²: its Hessian; value and gradient for SciPy.
 
 SciPy calls a function with a float64 array and wants a float and a float64 array back, so there the conversions are
 part of the work: every call is from NumPy to NumPy.

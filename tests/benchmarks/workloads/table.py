@@ -26,8 +26,10 @@ ROWS = {
     7: Row("Hessian of the loss of row 1 times a vector", curvature.Problem.random, curvature.CONTENDERS, LATENCY),
     8: Row("value and gradient of Rosenbrock for SciPy, 1,000 numbers", partial(rosenbrock.Problem.random, 1000),
            rosenbrock.SCIPY, LATENCY),
-    9: Row("training step, convolutions, 64 images, float32", convolution.Problem.random, convolution.CONTENDERS, LEVEL),
-    10: Row("transformer block, loss and gradients, float32", transformer.Problem.random, transformer.CONTENDERS, LEVEL),
+    9: Row("training step, convolutions, 64 images, float32", convolution.Problem.random, convolution.CONTENDERS,
+           LEVEL),
+    10: Row("transformer block, loss and gradients, float32", transformer.Problem.random, transformer.CONTENDERS,
+            LEVEL),
     11: network("training step [1024, 1024, 1024, 10], batch 1024, float32", GEMM, [1024, 1024, 1024, 10], 1024,
                 "float32", 0.01, "SGD"),
 }

@@ -438,8 +438,8 @@ def tinygraph(name: str, problem: Problem, threads: int) -> Work:
     from tinygraph.ops import AddBias, LogSoftmaxNLL, ReLU
 
     parameters = [tg.Parameter(p, letter) for p, letter in zip(problem.start, problem.names, strict=True)]
-    moments = [tg.State(np.zeros_like(p), f"m_{letter}") for p, letter in zip(problem.start, problem.names, strict=True)]
-    squares = [tg.State(np.zeros_like(p), f"v_{letter}") for p, letter in zip(problem.start, problem.names, strict=True)]
+    moments, squares = ([tg.State(np.zeros_like(p), f"{which}_{letter}")
+                         for p, letter in zip(problem.start, problem.names, strict=True)] for which in "mv")
     count = tg.State(np.zeros((), problem.dtype), "count")
 
     def backprop(X: Any, t: Any) -> Any:

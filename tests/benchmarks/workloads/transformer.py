@@ -73,7 +73,7 @@ def by_hand(problem: Problem, threads: int) -> Work:
     scale = np.float32(1 / sqrt(d // HEADS))
 
     def call() -> tuple[Any, list[np.ndarray]]:
-        h1, normal1, r1 = norm(x, gain1, bias1)
+        h1, normal1, _ = norm(x, gain1, bias1)
         qkv = h1 @ Wqkv
         qkv += bqkv
         q, k, v = split_heads(qkv, batch, length, d)
