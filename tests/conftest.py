@@ -22,6 +22,20 @@ settings.load_profile("fixed")
 collect_ignore = ["benchmarks"]
 
 
+@pytest.fixture(scope="session")
+def cache_folder(tmp_path_factory):
+    """Where native libraries are cached while the tests run: nothing of the user's is read or written."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def private_cache(cache_folder):
+    """For modules that build native code."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(cache_folder))
+        yield cache_folder
+
+
 class SkipsAreFailures:
     """Turns what was skipped or expected to fail into a failure: in CI each test must run and pass."""
 

@@ -72,7 +72,8 @@ def measure(number: int, names: list[str], threads: int, seconds: float) -> tupl
             ready[name] = contestant
         # Idle threads of a pool spin for some milliseconds after their work, on cores that the next contender needs.
         pause = 0.03 if threads > 1 else 0
-        times = take_turns({name: contestant.turn for name, contestant in ready.items()}, seconds, length=0.01, pause=pause)
+        turns = {name: contestant.turn for name, contestant in ready.items()}
+        times = take_turns(turns, seconds, length=0.01, pause=pause)
         return times, {name: contestant.first for name, contestant in ready.items()}
 
 
@@ -103,14 +104,15 @@ def report(times: dict[int, Times], firsts: dict[int, dict[str, float]], names: 
     several = "one thread" if threads == 1 else f"{threads} threads"
     rows = [[f"{number}: {ROWS[number].title}", *[microseconds(found.get(name)) for name in names], beside(found)]
             for number, found in times.items()]
-    first = [[f"{number}: {ROWS[number].title}",
-              *[f"{seconds[name]:.2f}" if name in seconds else "" for name in names]] for number, seconds in firsts.items()]
-    method = (f"Microseconds of {clock} of one call, medians, {several}; the contenders take turns, each in a process of "
-              "its own with the malloc of the system. Before that, three calls of each made the numbers of the work by "
-              "hand. The last column has the fastest peer and how many times as long native code took (median of "
+    first = [[f"{number}: {ROWS[number].title}", *[f"{found[name]:.2f}" if name in found else "" for name in names]]
+             for number, found in firsts.items()]
+    method = (f"Microseconds of {clock} of one call, medians, {several}; the contenders take turns, each in a process "
+              "of its own with the malloc of the system. Before that, three calls of each made the numbers of the work "
+              "by hand. The last column has the fastest peer and how many times as long native code took (median of "
               "the ratios of the rounds). A contender that is missing in a row cannot do it, or not within a second.")
     more = ("Seconds by which the first call takes longer than a later one, for converting the data and compiling "
-            f"code, in a process that has imported the engine; caches of compiled code {'kept' if warm else 'empty'}:\n\n"
+            f"code, in a process that has imported the engine; caches of compiled code {'kept' if warm else 'empty'}."
+            "\n\n"
             + table(["first call", *names], first))
     numbers = {str(number): {"seconds": times[number], "first call": firsts[number]} for number in times}
     return Report(f"Compiled, {several}", method, ["work", *names, "native beside the best peer"], rows,

@@ -70,9 +70,10 @@ def environment(threads: dict[str, str]) -> str:
     """Versions, processor, threads, and which peers are missing."""
     here = [name for name in PEERS if importlib.util.find_spec(name)]
     versions = [f"{name} {metadata.version(name)}" for name in ("numpy", "scipy", *here)]
+    said = ", ".join(f"{name}={value}" for name, value in threads.items())
     lines = [f"- Python {platform.python_version()}, {', '.join(versions)}; {blas()}",
              f"- {processor()}; {platform.system()} {platform.machine()}",
-             f"- one thread ({', '.join(f'{name}={value}' for name, value in threads.items())}), unless a title says more"]
+             f"- one thread ({said}), unless a title says more"]
     if missing := [PEERS[name] for name in PEERS if name not in here]:
         lines.append(f"- not installed, and so left out: {', '.join(missing)}")
     return "\n".join(lines) + "\n"

@@ -73,7 +73,7 @@ def entry_source(executable: Any, entry: Any) -> tuple[str, list[int]] | None:
     """The C function that takes Python objects, and the addresses that it is handed as a table (so that the source is
     the same in every process, and its library is found again); None if this signature has no short way."""
     program, found = executable.program, layout()
-    if found is None or any(var.weak and var.dtype != np.float64 for var in program.inputs):
+    if found is None or any(var.weak and var.dtype not in (np.float64, np.int64) for var in program.inputs):
         return None
     if any(var.weak for var in program.outputs):
         return None
@@ -89,7 +89,12 @@ def entry_source(executable: Any, entry: Any) -> tuple[str, list[int]] | None:
     arguments, lines = [], []
     for n, var in enumerate(program.inputs):
         arguments.append(f"char *x{n}")
-        if var.weak:
+        if var.weak and var.dtype == np.int64:
+            lines += [f"    if (((object_t *)x{n})->type != {at(id(int))}) return {MISFIT};",
+                      f"    int64_t number{n} = ((int64_t (*)(void *)){at(_address('PyLong_AsLongLong'))})(x{n});",
+                      f"    if (number{n} == -1) return {MISFIT};  /* or an error, which is raised */",
+                      f"    p[{n}] = &number{n};"]
+        elif var.weak:
             lines += [f"    if (((object_t *)x{n})->type != {at(id(float))}) return {MISFIT};",
                       f"    p[{n}] = x{n} + 16;"]
         else:
@@ -143,34 +148,34 @@ def long_running(executable: Any) -> bool:
 
 def quick_call(executable: Any, entry: Any, function: Any, table: list[int]) -> Callable[..., Any]:
     """The Python function around it: makes the outputs, calls, and puts the results together."""
-    program = executable.program
-    count = len(program.inputs)
-    function.argtypes = ([ctypes.py_object] * (count + len(program.outputs))
-                         + [ctypes.c_void_p] * (1 + long_running(executable)))
-    addresses = (ctypes.c_void_p * max(len(table), 1))(*table)
+    program, given = executable.program, entry.unpacking
+    xs, ys = given.leaves, [f"y{n}" for n in range(len(program.outputs))]
+    function.argtypes = ([ctypes.py_object] * (len(xs) + len(ys)) + [ctypes.c_void_p] * (1 + long_running(executable)))
     function.restype = ctypes.c_int
-    xs, ys = [f"x{n}" for n in range(count)], [f"y{n}" for n in range(len(program.outputs))]
-    scope: dict[str, Any] = {"call": function, "empty": np.empty, "finished": entry.finished, "fail": executable.fail,
+    addresses = (ctypes.c_void_p * max(len(table), 1))(*table)
+    scope: dict[str, Any] = {**entry.scope, **given.scope, "call": function, "empty": np.empty, "fail": executable.fail,
                              "states": entry.states, "borrow": executable.borrow, "give": executable.workspaces.append,
                              "at": ctypes.addressof(addresses), "addresses": addresses}
-    lines = [f"def quick({', '.join(xs)}):"]
+    lines = [*given.lines]
     for n, var in enumerate(program.outputs):
         scope[f"shape{n}"], scope[f"dtype{n}"] = var.shape, var.dtype
         if var.nbytes >= 1 << 15:
             scope[f"make{n}"] = Recycled(var.shape, var.dtype).take
-            lines.append(f"    y{n} = make{n}()")
+            lines.append(f"y{n} = make{n}()")
         else:
-            lines.append(f"    y{n} = empty(shape{n}, dtype{n})")
+            lines.append(f"y{n} = empty(shape{n}, dtype{n})")
     if long_running(executable):
-        lines += ["    w = borrow()", "    try:", f"        code = call({', '.join([*xs, *ys])}, w[1], at)", "    finally:",
-                  "        give(w)"]
+        lines += ["w = borrow()", "try:", f"    code = call({', '.join([*xs, *ys, 'w[1]', 'at'])})", "finally:",
+                  "    give(w)"]
     else:
-        lines.append(f"    code = call({', '.join([*xs, *ys, 'at'])})")
-    lines += ["    if code:", f"        if code == {MISFIT}:", "            return NotImplemented",
-              f"        fail(code, [{', '.join(xs)}], [state._version._value for state in states])"]
-    simple = entry.direct and not entry.grads
-    lines.append("    return y0" if simple else f"    return finished([{', '.join(ys)}])")
-    exec(compile("\n".join(lines), f"<call of {program.name}>", "exec"), scope)
+        lines.append(f"code = call({', '.join([*xs, *ys, 'at'])})")
+    lines += ["if code:", f"    if code == {MISFIT}: return NotImplemented",
+              f"    fail(code, [{', '.join(xs)}], [state._version._value for state in states])"]
+    for n, (parameter, output) in enumerate(entry.grads):
+        scope[f"p{n}"] = parameter
+        lines.append(f"p{n}._grad = {'None' if output is None else f'y{output}'}")
+    source = "\n    ".join([f"def quick({', '.join(given.names)}):", *lines, f"return {entry.result}"])
+    exec(compile(source, f"<call of {program.name}>", "exec"), scope)
     quick: Callable[..., Any] = scope["quick"]
     return quick
 

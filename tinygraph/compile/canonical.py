@@ -74,8 +74,6 @@ def _cast(r: Rewriter, i: Instruction) -> Any:
         return x
     if dtype == BOOL:
         return Instruction(ops.NotEqual, (x, 0), {}, i.output)
-    if not isinstance(i.options["dtype"], np.dtype):
-        return Instruction(ops.Cast, (x,), {"dtype": dtype}, i.output)
     return became(i, ops.Cast, (x,), {"dtype": dtype})
 
 

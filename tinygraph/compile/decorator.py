@@ -5,17 +5,17 @@ from __future__ import annotations
 import functools
 import inspect
 import keyword
-import operator
 import os
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from types import NoneType
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..node import Node, Parameter, State, Value, describe, next_serial, plain_array
+from ..node import TRACE, Node, Parameter, State, Value, describe, next_serial, plain_array
+from ..ops import Identity
 from ..tape import as_value
 from .exclusive import make_exclusive
 from .outline import Outline
@@ -81,16 +81,16 @@ class Compiled:
             result = self.quick(*args)
             if result is not NotImplemented:
                 return result
-        return self.entry(args, options)(args, options)
-
-    def entry(self, args: Any, options: Any) -> Any:
-        """What is kept for arguments like these: found, or made by tracing and building."""
         leaves: list[Any] = []
         key = self._key(args, options, leaves)
-        if any(isinstance(x, Node) for x in leaves):
-            return self.f  # part of somebody else's graph
+        if any(isinstance(x, Node) for x in leaves) or TRACE.get() is not None:
+            return self.f(*args, **options)  # part of somebody else's graph
+        return self.entry(key, args, options)(args, options, leaves)
+
+    def entry(self, key: Any, args: Any, options: Any) -> Entry:
+        """What is kept for arguments like these: found, or made by tracing and building."""
         entry = self.entries.get(key)
-        if entry is None:
+        if entry is None or not entry.valid:
             entry = Entry(self, args, options)
             self.entries[key] = entry
             if len(self.entries) > self.cache_size:
@@ -101,7 +101,7 @@ class Compiled:
 
     def trace(self, *args: Any, **options: Any) -> Program:
         """The program for these arguments as it was traced, before any pass; nothing is run or built."""
-        return traced(self, args, options)[0]
+        return traced(self, args, options).program
 
     @property
     def program(self) -> Program:
@@ -140,36 +140,36 @@ class Entry:
 
     def __init__(self, owner: Compiled, args: Any, options: Any) -> None:
         self.owner = owner
-        self.traced, self.states, self.updated, self.grads, self.rebuild = traced(owner, args, options)
-        self.direct = self.rebuild is first_of  # the function returned one node
-        self.program, self.report = optimized(self.traced)
+        found = traced(owner, args, options)
+        self.states, self.updated, self.grads = found.states, found.updated, found.grads
+        self.result, self.scope = found.result, found.scope
+        outputs = [f"y{i}" for i in range(len(found.program.outputs))]
+        self.rebuild = eval(f"lambda {', '.join(outputs)}: {found.result}", found.scope)  # of names given by number
+        self.program, self.report = optimized(found.program)
         self.executable = built(self.program, owner.target, owner.threads)
-        quick = self.executable.quick(self)
-        flat = not options and not any(isinstance(x, list | tuple | dict | str | bool | State | NoneType) for x in args)
-        self.quick = quick if flat and not owner.verify else None
+        self.unpacking = None if options or owner.static or owner.verify else unpacking(args)
+        self.quick = self.executable.quick(self)
         self.arity = len(args) if self.quick is not None else -1
 
-    def __call__(self, args: Any, options: Any) -> Any:
-        if self.owner.verify:
-            return self.verified(args, options)
-        leaves: list[Any] = []
-        self.owner._key(args, options, leaves)
-        return self.run(leaves)
+    @property
+    def valid(self) -> bool:
+        """Whether the states still have the shapes and dtypes that they were traced with."""
+        return all(state._version._value.shape == var.shape and state._version._value.dtype == var.dtype
+                   for state, var in zip(self.states, self.program.states, strict=True))
+
+    def __call__(self, args: Any, options: Any, leaves: list[Any]) -> Any:
+        return self.verified(args, options, leaves) if self.owner.verify else self.run(leaves)
 
     def run(self, inputs: Sequence[Any]) -> Any:
         arrays = [np.asarray(x) if not var.weak else x for x, var in zip(inputs, self.program.inputs, strict=True)]
         for state in self.updated:
             make_exclusive(state)
         outputs = self.executable.run(arrays, [state._version._value for state in self.states])
-        return self.finished(outputs)
-
-    def finished(self, outputs: list[Any]) -> Any:
-        """Set the gradients, and put the results into the structure that the function returned."""
         for parameter, i in self.grads:
             parameter._grad = None if i is None else outputs[i]
-        return self.rebuild(outputs)
+        return self.rebuild(*outputs)
 
-    def verified(self, args: Any, options: Any) -> Any:
+    def verified(self, args: Any, options: Any, leaves: list[Any]) -> Any:
         """Run eagerly and compiled, from the same states, and compare all that either did."""
         before = {state: state._version for state in self.states}
         result = self.owner.f(*args, **options)
@@ -177,8 +177,6 @@ class Entry:
                  *[parameter._grad for parameter, _ in self.grads if parameter not in self.updated]]
         for state, version in before.items():
             state._version = version
-        leaves: list[Any] = []
-        self.owner._key(args, options, leaves)
         compiled_result = self.run(leaves)
         compiled = [_values(compiled_result), *[state._version._value for state in self.states],
                     *[parameter._grad for parameter, _ in self.grads if parameter not in self.updated]]
@@ -194,9 +192,8 @@ class Entry:
                 f"target {self.executable.name}")
 
 
-def traced(owner: Compiled, args: Any, options: Any) -> Any:
-    """The program of a call; its states; those it updates; (parameter, number of the output or None) for each gradient
-    it sets; and the function that makes the result of the outputs."""
+def traced(owner: Compiled, args: Any, options: Any) -> Traced:
+    """What calling the function with these arguments comes to."""
     trace = Trace()
     arguments: list[Value] = []
     names: list[str] = []
@@ -209,8 +206,8 @@ def traced(owner: Compiled, args: Any, options: Any) -> Any:
             return type(x)(*parts) if hasattr(x, "_fields") else type(x)(parts)
         if isinstance(x, dict):
             return {key: enter(part, f"{name}_{key}", False) for key, part in x.items()}
-        weak = isinstance(x, int | float | complex) and not isinstance(x, np.generic)
-        array = np.asarray(x) if weak else plain_array(x)
+        weak = type(x) in _NUMBERS
+        array = np.zeros((), _NUMBERS[type(x)]) if weak else plain_array(x)
         node = Value.__new__(Value)
         node._value, node.inputs, node.needs_grad = Outline(array.shape, array.dtype, weak), (), False
         node.serial = next_serial()
@@ -224,41 +221,103 @@ def traced(owner: Compiled, args: Any, options: Any) -> Any:
     with trace.active():
         result = owner.f(*given, **keywords)
     outputs: list[Value] = []
+    scope: dict[str, Any] = {}
 
-    def leave(x: Any) -> Any:
-        """What a call returns in the place of `x`, as a function of the outputs."""
+    def constant(x: Any) -> str:
+        scope[f"c{len(scope)}"] = x
+        return f"c{len(scope) - 1}"
+
+    def output(node: Value) -> int:
+        if not any(node is known for known in outputs):
+            outputs.append(node)
+        return next(i for i, known in enumerate(outputs) if node is known)
+
+    def leave(x: Any) -> str:
+        """What a call returns in the place of `x`, as an expression in the outputs y0, y1, ..."""
         if isinstance(x, list | tuple):
-            parts = [leave(part) for part in x]
-            kind = (lambda values: type(x)(*values)) if hasattr(x, "_fields") else type(x)
-            return lambda values: kind([part(values) for part in parts])
+            parts = ", ".join([leave(part) for part in x])
+            kind = "*" if hasattr(x, "_fields") else ""
+            return f"[{parts}]" if type(x) is list else f"{constant(type(x))}({kind}[{parts}])"
         if isinstance(x, dict):
-            items = {key: leave(part) for key, part in x.items()}
-            return lambda values: {key: part(values) for key, part in items.items()}
+            return "{" + ", ".join(f"{constant(key)}: {leave(part)}" for key, part in x.items()) + "}"
         if isinstance(x, Node):
-            i = len(outputs)
-            outputs.append(as_value(x) if not isinstance(x, State) else trace.read(x))
-            return lambda values: values[i]
+            if isinstance(x, State) or as_value(x) in trace.returned:
+                x = Identity(x)  # each result is an array of its own
+            trace.returned.add(as_value(x))
+            return f"y{output(as_value(x))}"
         if isinstance(x, np.ndarray):
-            return lambda values: plain_array(x).copy()
-        return lambda values: x
+            return f"{constant(plain_array(x))}.copy()"
+        return constant(x)
 
-    rebuild = leave(result)
-    if isinstance(result, Node):
-        rebuild = first_of
+    with trace.active():
+        text = leave(result)
     states = list(trace.states)
     updated = {state for state in states if trace.latest[state] is not trace.states[state]}
-    grads: list[tuple[Parameter, int | None]] = []
-    for parameter, grad in trace.grads.items():
-        if grad is None or parameter in updated:
-            grads.append((parameter, None))
-        else:
-            grads.append((parameter, len(outputs)))
-            outputs.append(grad)
+    grads = [(parameter, None if grad is None or parameter in updated else output(grad))
+             for parameter, grad in trace.grads.items()]
     program = trace.program(_identifier(owner.__name__), arguments, names, outputs, states)
-    return program, states, updated, grads, rebuild
+    return Traced(program, states, updated, grads, text, scope)
 
 
-first_of = operator.itemgetter(0)
+@dataclass(frozen=True)
+class Traced:
+    """A program, and what a call does around it.
+
+    grads: for each parameter whose gradient it sets, the number of an output, or None. result: what a call returns, as
+    an expression in the outputs y0, y1, ... and the names in `scope`.
+    """
+
+    program: Program
+    states: list[State]
+    updated: set[State]
+    grads: list[tuple[Parameter, int | None]]
+    result: str
+    scope: dict[str, Any]
+
+
+def unpacking(args: Sequence[Any]) -> Unpacking:
+    """Code that takes arguments of this structure apart, and returns NotImplemented if they have another."""
+    lines: list[str] = []
+    leaves: list[str] = []
+    scope: dict[str, Any] = {}
+
+    def given(x: Any) -> str:
+        scope[f"k{len(scope)}"] = x
+        return f"k{len(scope) - 1}"
+
+    def require(condition: str) -> None:
+        lines.append(f"if not ({condition}): return NotImplemented")
+
+    def visit(x: Any, name: str) -> None:
+        parts = [f"{name}_{i}" for i in range(len(x))] if isinstance(x, list | tuple | dict) else []
+        if isinstance(x, list | tuple):
+            require(f"{name}.__class__ is {given(type(x))} and len({name}) == {len(x)}")
+            lines.extend([f"{', '.join(parts)}, = {name}"] if parts else [])
+        elif isinstance(x, dict):
+            require(f"{name}.__class__ is dict and [*{name}] == {given(list(x))}")
+            lines.extend(f"{part} = {name}[{given(key)}]" for part, key in zip(parts, x, strict=True))
+        elif isinstance(x, State):
+            require(f"{name} is {given(x)}")
+        elif x is None or isinstance(x, bool | str):
+            require(f"{name}.__class__ is {given(type(x))} and {name} == {given(x)}")
+        else:
+            leaves.append(name)
+        for part, value in zip(parts, x.values() if isinstance(x, dict) else x if parts else (), strict=True):
+            visit(value, part)
+
+    names = [f"x{i}" for i in range(len(args))]
+    for x, name in zip(args, names, strict=True):
+        visit(x, name)
+    return Unpacking(names, lines, leaves, scope)
+
+
+class Unpacking(NamedTuple):
+    """Names of the arguments, lines of code, and the names of the arrays and numbers in them."""
+
+    names: list[str]
+    lines: list[str]
+    leaves: list[str]
+    scope: dict[str, Any]
 
 
 def built(program: Program, target: str, threads: int) -> Any:
@@ -308,7 +367,7 @@ def _signature(x: Any, leaves: list[Any], fixed: bool) -> Any:
     if isinstance(x, Node):
         leaves.append(x)
         return Node
-    if isinstance(x, int | float | complex) and not isinstance(x, np.generic):
+    if kind in _NUMBERS:
         leaves.append(x)
         return kind
     if isinstance(x, np.generic | np.ndarray):
@@ -316,6 +375,9 @@ def _signature(x: Any, leaves: list[Any], fixed: bool) -> Any:
         return x.shape, x.dtype
     raise TypeError(f"an argument of type {kind.__name__}: give arrays, numbers, parameters and states (nested lists, "
                     "tuples and dicts of them, too), or name the argument in static=")
+
+
+_NUMBERS: dict[type, Any] = {int: np.int64, float: np.float64, complex: np.complex128}
 
 
 def _values(result: Any) -> Any:

@@ -445,8 +445,10 @@ def gathered(r: Reader, i: Instruction, shape: tuple[int, ...],
             array = arrays[n - first]
             value = r.value(array, aligned(own, array.shape, r.n))
             value = r.write(r.cast(value, _LONG), _LONG, value)
-            jumps.append((r.write(f"{value.name} < 0 ? {value.name} + {shape[n]} : {value.name}", _LONG, value),
-                          steps[n]))
+            known = r.graph.program.constants.get(array)
+            if known is None or (known < 0).any():
+                value = r.write(f"{value.name} < 0 ? {value.name} + {shape[n]} : {value.name}", _LONG, value)
+            jumps.append((value, steps[n]))
         else:
             start, _, step = p.indices(shape[n])
             address = combine((address, 1), (shifted(combine((next(rest), step)), start), steps[n]))

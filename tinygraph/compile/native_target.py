@@ -89,6 +89,9 @@ class Copy:
 Step = Any
 
 
+ROUNDS = 8  # of looking for what is computed again and again
+
+
 class Schedule:
     """What is stored where, and the steps in their order."""
 
@@ -101,16 +104,9 @@ class Schedule:
         self.folded: dict[Var, tuple[Instruction, tuple[Operand, ...]]] = {}
         self.uses = program.uses()
         self._fold_updates()
-        made = self.graph.make
-        self.graph.stored |= {var for var in program.results if var in made}
-        while True:
-            try:
-                self._run()
-            except MustStore as missing:
-                if missing.var in self.graph.stored:
-                    raise Unavailable(f"{made[missing.var].op.__name__} has no native form yet") from None
-                self.graph.stored.add(missing.var)
-                continue
+        self.graph.stored |= {var for var in program.results if var in self.graph.make}
+        for _ in range(ROUNDS):
+            self._run()
             if not self._store_what_is_dear():
                 break
 
@@ -138,18 +134,23 @@ class Schedule:
         self.targets: dict[Var, Target] = {}
         folded = {product.output for product, _ in self.folded.values()}
         skipped = folded | {x for new in self.folded for x in self.graph.make[new].inputs if isinstance(x, Var)}
+        self.placing = False
         updates = self._in_place()
+        self.placing = True
         self.outputs: dict[Var, int] = {}  # what is computed in the memory of an output
         for n, out in enumerate(self.program.outputs):
             if out in self.graph.make:
                 self.outputs.setdefault(out, n)
         for i in self.program.instructions:
             for x, low, high in bounds(i):
-                source, address = self.view(x)
+                known = self.program.constants.get(x)
+                if known is not None and known.size and low <= known.min() and known.max() < high:
+                    continue
+                source, address = self._tried(self.view, x)
                 self._append(Check(x.shape, source, address, low, high), [source], None)
             var = i.output
-            if var in self.graph.stored and var not in updates and var not in skipped:
-                self._add(var)
+            if var in self.graph.stored and var not in updates and var not in skipped and var not in self.writer:
+                self._tried(self._add, var)
         for n, out in enumerate(self.program.outputs):
             if self.outputs.get(out) != n:
                 self._append(Copy(out, n), [out], None)
@@ -158,13 +159,26 @@ class Schedule:
             self.alias[new] = state
             if new in self.folded:
                 product, factors = self.folded[new]
-                gemm = self._gemm(product, state, factors)
+                gemm = self._tried(self._gemm, product, state, factors)
                 self._append(gemm, [gemm.A.source, gemm.B.source], new)
             else:
-                self._add(new, state)
+                self._tried(self._add, new, state)
         for state, new in self.program.updates:
             if updates.get(new) is not state and new is not state:
                 self._append(Copy(new, state), [new], None)
+
+    def _tried(self, action: Callable[..., Any], *arguments: Any) -> Any:
+        """What an action returns, once everything is stored that it cannot do without."""
+        while True:
+            try:
+                return action(*arguments)
+            except MustStore as missing:
+                var = missing.var
+                if var in self.graph.stored:
+                    raise Unavailable(f"{self.graph.make[var].op.__name__} has no native form yet") from None
+                self.graph.stored.add(var)
+                if self.placing:
+                    self._tried(self._add, var)
 
     def _in_place(self) -> dict[Var, Var]:
         """The new values that may be computed in the memory of their state: {new: state}, in program order."""
@@ -178,12 +192,12 @@ class Schedule:
         for position, new in enumerate(news):
             state = chosen[new]
             later = news[position + 1:]
-            reads = {x: self._reads(x) for x in later if x in chosen}
+            reads = {x: self._tried(self._reads, x) for x in later if x in chosen}
             if any(state in r for r in reads.values()):
                 del chosen[new]  # somebody still needs the old value
         for i in self.program.instructions:  # nobody but other updates may wait for a new value
             if i.output in self.graph.stored and i.output not in chosen:
-                for x in self._reads(i.output):
+                for x in self._tried(self._reads, i.output):
                     chosen.pop(x, None)
         return {new: state for new, state in chosen.items() if new in make}
 
@@ -201,7 +215,9 @@ class Schedule:
             target = target_of(self.graph, var)
             nest = Nest(self.graph, target)
             for (_, reader), _ in pieces(self.graph, [(0, m) for m in target.space], nest.evaluate):
-                target.reads.update(dict.fromkeys(key[:2] for key, temp in reader.loads.items() if key[0] is not var))
+                for source, address, *jumps in reader.loads:
+                    if source is not var:
+                        target.reads[source, () if jumps else address] = None  # of what jumps nothing is known
                 target.inlined += reader.computed
             self.targets[var] = target
         return self.targets[var]
@@ -323,12 +339,22 @@ class Schedule:
 
 
 def apart(program: Program) -> Program:
-    """The same, but no state becomes another state as it was: what is copied last may be written by then."""
+    """The same for memory: results in whatever shape they are computed in, and no state becoming another state as it
+    was, since what is copied last may be written by then."""
+    make = {i.output: i for i in program.instructions}
+
+    def base(x: Var) -> Var:
+        while x in make and make[x].op is ops.Reshape and isinstance(make[x].inputs[0], Var):
+            x = make[x].inputs[0]
+        return x
+
+    updates = [(state, base(new)) for state, new in program.updates]
     copies = {new: Instruction(ops.Identity, (new,), {}, Var(new.shape, new.dtype))
-              for state, new in program.updates if new in program.states and new is not state}
+              for state, new in updates if new in program.states and new is not state}
     return program.with_(instructions=(*program.instructions, *copies.values()),
+                         outputs=tuple(map(base, program.outputs)),
                          updates=tuple((state, copies[new].output if new in copies and new is not state else new)
-                                       for state, new in program.updates))
+                                       for state, new in updates))
 
 
 _WORTH = {op for op in vars(ops).values() if isinstance(op, type) and issubclass(op, ops.Add.__mro__[1])} | {
@@ -490,10 +516,11 @@ class Printer:
         index = [f"i{axis}" for axis in range(len(step.shape))]
         address = " + ".join([f"{k}*{i}" for k, i in zip(step.address, index, strict=False) if k]
                              + [str(step.address[-1])])
-        loops = "".join(f"for (int64_t {i} = 0; {i} < {m}; {i}++) " for i, m in zip(index, step.shape, strict=True))
+        loops = [f"for (int64_t {i} = 0; {i} < {m}; {i}++)" for i, m in zip(index, step.shape, strict=True)]
+        loops[-1:] = [f"\n    #pragma omp simd reduction(|:bad)\n    {loop}" for loop in loops[-1:]]
         value = f"{self.place(source)}[{address}]"
         low = f"{value} < {step.low} || " if source.dtype.kind == "i" else ""
-        return ["{", "    int bad = 0;", f"    {loops}bad |= {low}{value} >= {step.high};",
+        return ["{", "    int bad = 0;", f"    {' '.join(loops)} bad |= {low}{value} >= {step.high};",
                 f"    if (bad) return {code};", "}"]
 
     @property
@@ -584,7 +611,7 @@ class Executable:
 
     def load(self, entry: Any) -> Callable[..., Any] | None:
         """Build and load the program; returns the short way to call it, if this signature has one."""
-        short = calling.entry_source(self, entry)
+        short = calling.entry_source(self, entry) if entry.unpacking is not None else None
         path = building.built(self.source + (short[0] if short else ""), openmp=self.threads > 1)
         self.library = ctypes.CDLL(str(path))
         for c in "ds":

@@ -16,7 +16,20 @@ from typing import Any
 from .. import ops
 from ..calculus import Variable
 from . import buffers
-from .numpy_text import FILLED, FOREIGN, RESHAPED, UFUNC, AddAt, Copy, Form, form_of, is_array, is_weighted
+from .numpy_text import (
+    FILLED,
+    FOREIGN,
+    POOLED,
+    RESHAPED,
+    UFUNC,
+    AddAt,
+    Copy,
+    Form,
+    form_of,
+    is_array,
+    is_over_windows,
+    is_weighted,
+)
 from .program import Instruction, Operand, Program, Var, ordered
 
 SMALL = 2048  # bytes up to which a result is made anew each time: an allocation takes no longer than out=
@@ -126,8 +139,12 @@ class Plan:
         return i
 
     def _add(self, i: Instruction) -> Var:
-        copies = i.op is ops.Reshape and i.output.nbytes > SMALL and self.op(i.inputs[0]) in _STRIDED
-        self.make[i.output], self.form[i.output] = i, RESHAPED if copies else form_of(i)
+        self.make[i.output], self.form[i.output] = i, form_of(i)
+        if i.op is ops.Reshape and i.output.nbytes > SMALL and self.op(i.inputs[0]) in _STRIDED:
+            self.form[i.output] = RESHAPED
+        if i.op in (ops.Max, ops.Min) and i.output.shape and self.op(i.inputs[0]) is ops.Windows and (
+                is_over_windows(i)):
+            self.form[i.output] = POOLED
         return i.output
 
     def _copy(self, x: Var, name: str = "") -> Var:
@@ -168,7 +185,7 @@ class Plan:
 
     def _may_write(self, i: Instruction, state: Var) -> bool:
         form = self.form[i.output]
-        if form.view or form.raises or not (form.into or form.lines):
+        if form.view or form.raises or not self._has_out(i.output):
             return False
         if form is UFUNC:  # of which NumPy keeps what it reads apart from what it writes
             return True
@@ -196,7 +213,8 @@ class Plan:
 
     def _may_inline(self, x: Var, user: Instruction) -> bool:
         i = self.make.get(x)
-        if i is None or x in self.direct or x in self.held or self.form[user.output].repeats or i.op is ops.Windows:
+        if i is None or x in self.direct or x in self.held or self.form[user.output].repeats or (
+                i.op is ops.Windows or (user.op is AddAt and user.inputs[0] is x)):
             return False
         form = self.form[x]
         if form.text is None or form.raises or not (form.view or x.nbytes <= SMALL) or self.depth[x] >= DEPTH:
@@ -259,7 +277,7 @@ class Plan:
                 if not missing[m]:
                     heapq.heappush(ready, m)
         if len(found) < len(statements):
-            raise Cyclic(next(state for state, n in first.items() if missing[n]))
+            raise Cyclic(min((state for state, n in first.items() if missing[n]), key=self.indirect.__getitem__))
         return found
 
     # ---------------------------------------------------------------------------------------------------------- memory
@@ -268,11 +286,11 @@ class Plan:
         """Plan whose memory each large result gets: `owner` is the first value in it; `borrowed` says for an owner of
         whose array in the workspace it is. Any other owner's memory is made anew in each call."""
         kinds: dict[Any, Any] = {}
+        begun = {i.inputs[0] for i in self.make.values() if i.op is AddAt}
         steps = []
         for s in self.statements:
             x, over = s.output, ()
-            plain = s.checks or s.form.view or s.form is FOREIGN or s.state is not None
-            managed = not plain and x.nbytes > SMALL and x.shape != ()  # what has no axis is a NumPy scalar
+            managed = self._has_memory(s) and (x.nbytes > SMALL or s.form.text is None or x in begun)
             if managed:
                 kinds[x] = x.shape, x.dtype
                 over = self._overwrites(s, kinds)
@@ -280,7 +298,7 @@ class Plan:
         held = [x for x in self.held if x in kinds]
         self.owner: dict[Any, Any] = buffers.owners(steps, kinds, held)
         intervals = buffers.lifetimes(steps, self.owner, held)
-        anew = {self.owner[x] for x in held} | {x for x in kinds if not (self.form[x].into or self.form[x].lines)}
+        anew = {self.owner[x] for x in held} | {x for x in kinds if x.nbytes <= SMALL or not self._has_out(x)}
         self.borrowed: dict[Any, Any] = buffers.pooled(kinds, {x: i for x, i in intervals.items() if x not in anew})
         last: dict[Any, Var] = {}
         for s in self.statements:
@@ -288,9 +306,16 @@ class Plan:
                 s.over = last.get(self.owner[s.output])
                 last[self.owner[s.output]] = s.output
 
+    def _has_memory(self, s: Statement) -> bool:
+        """Whether the result is an array in memory of its own; what has no axis is a NumPy scalar."""
+        return not (s.checks or s.form.view or s.form is FOREIGN or s.state is not None or s.output.shape == ())
+
+    def _has_out(self, x: Var) -> bool:
+        return self.form[x].into is not None or self.form[x].lines is not None
+
     def _overwrites(self, s: Statement, kinds: dict[Any, Any]) -> Any:
         """The operands over which a statement may write. What shows another view of their memory forbids it."""
-        if not (s.form.into or s.form.lines):
+        if not self._has_out(s.output):
             return ()
         return [x for x in s.form.over(s.instruction) if x in kinds and x not in self.inline
                 and all(y is x or self.root.get(y, y) is not x for y in s.instruction.vars)]

@@ -107,7 +107,9 @@ class Writer:
         return self.program.constants.get(x) if isinstance(x, Var) else None
 
     def local(self, hint: str) -> str:
-        return self._unique(hint)
+        if hint not in self.made_once:
+            self.made_once[hint] = self._unique(hint)
+        return self.made_once[hint]
 
     def foreign(self, thing: Any, hint: str) -> str:
         known = [name for name, it in self.objects.items() if it is thing]
@@ -180,7 +182,8 @@ class Writer:
         x, mine = s.output, self.plan.owner.get(s.output)
         if s.state is not None:
             self.names[x] = self.names[s.state]
-        elif s.over is not None and (x.name == s.over.name if x.name else is_augmentable(s.instruction)):
+        elif s.over is not None and (x.name == s.over.name if x.name else (
+                is_augmentable(s.instruction) or s.instruction.op is AddAt)):
             self.names[x] = self.names[s.over]
         elif not s.checks:
             self.names[x] = self._unique(x.name or self._hint(s.instruction))
@@ -225,8 +228,10 @@ class Writer:
             if name == out:
                 return [augmented(call, out) or form.into(call, out)]
             return [f"{name} = {form.into(call, out)}"]
-        start = [f"{name} = {out}"] if name != out else []
-        return [*start, *[f"{name}.fill(0)"] * form.zeros, *form.lines(call, name)]  # type: ignore[misc]
+        renamed = [f"{name} = {out}"] * (name != out)
+        if s.over in s.instruction.inputs:
+            return [*form.lines(call, out), *renamed]  # type: ignore[misc]
+        return [*renamed, *[f"{name}.fill(0)"] * form.zeros, *form.lines(call, name)]  # type: ignore[misc]
 
     # ------------------------------------------------------------------------------------------------------- comments
 
@@ -432,46 +437,51 @@ class Executable:
     def quick(self, entry: Any) -> Callable[..., Any] | None:
         """A function of a call's positional arguments that returns what the call does; NotImplemented for arguments of
         another signature. It is written for this signature, without loops over arguments and states."""
-        program = self.program
-        if entry.owner.static:
+        given, program = entry.unpacking, self.program
+        if given is None:
             return None
         scope: dict[str, Any] = {
-            "ndarray": np.ndarray, "asarray": np.asarray, "count": sys.getrefcount, "run": self.function,
-            "make_exclusive": make_exclusive, "finished": entry.finished, "take": self.workspaces.pop,
+            **entry.scope, **given.scope, "ndarray": np.ndarray, "asarray": np.asarray, "count": sys.getrefcount,
+            "alone": ALONE, "make_exclusive": make_exclusive, "run": self.function, "take": self.workspaces.pop,
             "give": self.workspaces.append, "new": self.new_workspace}
-        args = [f"x{n}" for n in range(len(program.inputs))]
-        lines = [f"def quick({', '.join(args)}):"]
-        for n, x in enumerate(program.inputs):
+        lines = [*given.lines]
+
+        def require(name: str, n: int, x: Var) -> None:
             scope[f"shape{n}"], scope[f"dtype{n}"] = x.shape, x.dtype
-            wrong = (f"type(x{n}) is not {type(x.dtype.type().item()).__name__}" if x.weak else
-                     f"type(x{n}) is not ndarray or x{n}.shape != shape{n} or "
-                     f"x{n}.dtype is not dtype{n} and x{n}.dtype != dtype{n}")
-            lines += [f"    if {wrong}:", "        return NotImplemented"]
+            lines.append(f"if {name}.shape != shape{n} or ({name}.dtype is not dtype{n} and {name}.dtype != dtype{n}): "
+                         "return NotImplemented")
+
+        for n, (x, name) in enumerate(zip(program.inputs, given.leaves, strict=True)):
+            kind = type(x.dtype.type().item()).__name__ if x.weak else "ndarray"
+            lines.append(f"if {name}.__class__ is not {kind}: return NotImplemented")
+            if not x.weak:
+                require(name, n, x)
         updated = {var for var, _ in program.updates}
-        for n, (x, state) in enumerate(zip(program.states, entry.states, strict=True)):
-            scope[f"state{n}"] = state
-            lines += [f"    v{n} = state{n}._version", f"    a{n} = v{n}._value"]
+        arrays = []
+        for n, (x, state) in enumerate(zip(program.states, entry.states, strict=True), len(program.inputs)):
+            scope[f"s{n}"] = state
+            arrays.append(f"a{n}")
+            lines += [f"v{n} = s{n}._version", f"a{n} = v{n}._value"]
+            require(f"a{n}", n, x)
             if x in updated:
-                lines += [f"    if count(v{n}) > {ALONE} or count(a{n}) > {ALONE} or a{n}.base is not None "
+                lines += [f"if count(v{n}) > alone or count(a{n}) > alone or a{n}.base is not None "
                           f"or not a{n}.flags.carray:",
-                          f"        del v{n}, a{n}",
-                          f"        a{n} = make_exclusive(state{n})"]
-            args.append(f"a{n}")
+                          f"    del v{n}, a{n}",
+                          f"    a{n} = make_exclusive(s{n})"]
+        results = [f"y{n}" for n in range(len(program.outputs))]
+        target = f"{', '.join(results)}{',' * (len(results) > 1)} = " if results else ""
+        values = ", ".join([*given.leaves, *arrays])
         if self.new_workspace is None:
-            lines.append(f"    y = run({', '.join(args)})")
+            lines.append(f"{target}run({values})")
         else:
-            lines += ["    try:", "        w = take()", "    except IndexError:", "        w = new()", "    try:",
-                      f"        y = run({', '.join(args)}, workspace=w)", "    finally:", "        give(w)"]
-        outputs = [f"y[{n}]" for n in range(len(program.outputs))] if len(program.outputs) > 1 else ["y"]
-        outputs = [y if x.weak or x.shape else f"asarray({y})" for x, y in zip(program.outputs, outputs, strict=False)]
-        if entry.direct and all(i is None for _, i in entry.grads):
-            for n, (parameter, _) in enumerate(entry.grads):
-                scope[f"p{n}"] = parameter
-                lines.append(f"    p{n}._grad = None")
-            lines.append(f"    return {outputs[0]}")
-        else:
-            lines.append(f"    return finished([{', '.join(outputs)}])")
-        exec(compile("\n".join(lines), f"<call of {program.name}>", "exec"), scope)
+            lines += ["try: w = take()", "except IndexError: w = new()",
+                      f"try: {target}run({values}, workspace=w)", "finally: give(w)"]
+        lines += [f"{y} = asarray({y})" for y, x in zip(results, program.outputs, strict=True) if is_scalar(x)]
+        for n, (parameter, output) in enumerate(entry.grads):
+            scope[f"p{n}"] = parameter
+            lines.append(f"p{n}._grad = {'None' if output is None else f'y{output}'}")
+        source = "\n    ".join([f"def quick({', '.join(given.names)}):", *lines, f"return {entry.result}"])
+        exec(compile(source, f"<call of {program.name}>", "exec"), scope)
         quick: Callable[..., Any] = scope["quick"]
         return quick
 
@@ -520,6 +530,11 @@ class Executable:
             lines.append(f"    {name} = {value}")
         call = f"{self.function.__name__}({', '.join(self.names)})"
         return "\n".join([*lines, *wrapped(f"    print({call})"), ""])
+
+
+def is_scalar(x: Var) -> bool:
+    """Whether NumPy may return a scalar for it, where an array is promised."""
+    return x.shape == () and not x.weak
 
 
 def build(program: Program) -> Executable:

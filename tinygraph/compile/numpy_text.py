@@ -20,7 +20,7 @@ from ..ops.selection import ARRAY
 from .program import Instruction, Operand, Var
 
 # How tightly an expression holds together, as Python has it.
-COMPARISON, OR, XOR, AND, SUM, PRODUCT, SIGN, ATOM = range(8)
+COMPARISON, OR, XOR, AND, SHIFT, SUM, PRODUCT, SIGN, ATOM = range(9)
 
 
 class Text(NamedTuple):
@@ -41,7 +41,7 @@ class Source(Protocol):
         """The name of an array that is made once."""
 
     def local(self, hint: str) -> str:
-        """A name that is not used yet."""
+        """The name of a variable that no statement but its own sees."""
 
     def helper(self, hint: str, lines: list[str]) -> str:
         """The name of a function that is defined before; its lines have {name} in that place."""
@@ -145,6 +145,7 @@ _OPERATORS: dict[Any, tuple[str, int]] = {
     np.less: ("<", COMPARISON), np.less_equal: ("<=", COMPARISON), np.greater: (">", COMPARISON),
     np.greater_equal: (">=", COMPARISON), np.equal: ("==", COMPARISON), np.not_equal: ("!=", COMPARISON),
     np.bitwise_and: ("&", AND), np.bitwise_or: ("|", OR), np.bitwise_xor: ("^", XOR),
+    np.left_shift: ("<<", SHIFT), np.right_shift: (">>", SHIFT),
 }
 _SIGNS = {np.negative: "-", np.invert: "~"}
 _COMMUTE = {np.add, np.multiply, np.bitwise_and, np.bitwise_or, np.bitwise_xor}
@@ -309,6 +310,23 @@ def _reduce_into(c: Call, out: str) -> str:
     return (_as_product(c, into) if op is ops.Sum else None) or f"{_REDUCE[op]}({_reduction(c, into)})"
 
 
+def is_over_windows(i: Instruction) -> bool:
+    """Whether a reduction is over the two axes of windows alone."""
+    axis, ndim = i.options["axis"], i.inputs[0].ndim
+    return (isinstance(axis, tuple) and sorted(a % ndim for a in axis) == [ndim - 2, ndim - 1]
+            and not i.options.get("keepdims"))
+
+
+def _pooled_lines(c: Call, out: str) -> list[str]:
+    """The first entries of all windows, the second ones, ...: NumPy is slow to reduce axes as short as a window's."""
+    *_, kh, kw = c.operands[0].shape
+    u, v = c.source.local("row"), c.source.local("column")
+    function = _REDUCE[c.instruction.op].removesuffix(".reduce")
+    return [f"{out}[...] = {c.atom(0)}[..., 0, 0]",
+            f"for {u}, {v} in np.ndindex({kh}, {kw}):",
+            f"    {function}({out}, {c.atom(0)}[..., {u}, {v}], out={out})"]
+
+
 # ------------------------------------------------------------------------------------------------------ linear algebra
 
 def _is_dot(c: Call) -> bool:
@@ -389,7 +407,7 @@ def _names_once(c: Call, arrays: Sequence[Operand]) -> bool:
     if any(part is None for part in index) or c.output.size > _COUNTED:
         return False
     counts = np.zeros(c.output.shape, np.intp)
-    np.add.at(counts, index, 1)
+    np.add.at(counts, index, 1)  # type: ignore[arg-type]
     return bool(counts.max(initial=0) <= 1)
 
 
@@ -509,6 +527,7 @@ class AddAt(Primitive):
 COPY = Form(lambda c: Text(f"{c.atom(0)}.copy()"), lines=lambda c, out: [f"{out}[...] = {c[0]}"])
 FILLED = Form(_filled_text, lines=lambda c, out: [f"{out}[...] = {c[0]}"])
 RESHAPED = Form(lines=_reshape_lines)
+POOLED = Form(lines=_pooled_lines, repeats=True)
 FROM_ARRAY = Form(_index_text, raises=True)
 FROM_NUMBER = Form(_index_text, view=True, raises=True)
 ADDED_AT = Form(lines=_scatter_lines, zeros=True, raises=True)

@@ -87,7 +87,7 @@ def _evaluate(r: Rewriter, i: Instruction) -> Any:
     try:
         with np.errstate(all="ignore"):
             result = evaluated(i, [r.constants.get(x, x) for x in i.inputs])
-    except ValueError:  # labels out of range, say: an error of the call
+    except (ValueError, IndexError):  # labels out of range, say: an error of the call
         return None
     return r.constant(np.array(result, i.output.dtype, order="C"))
 
@@ -106,6 +106,7 @@ def _as_number(r: Rewriter, i: Instruction) -> Any:
     return None
 
 
+# Whatever simplifies keeps to the canonical form, so that once is enough.
 PASSES = (canonical, drop_dead, merge_equal, fold_constants, drop_guards, simplify, skip_zeros)
 _ROUNDS = 20
 
@@ -115,7 +116,7 @@ def optimized(program: Program) -> tuple[Program, str]:
     rows = [("traced", *_size(program))]
     for k in range(_ROUNDS):
         start = program
-        for improve in PASSES:
+        for improve in PASSES if k == 0 else PASSES[1:]:
             before, program = program, improve(program)
             if program is not before:
                 rows.append((improve.__name__ + (f" ({k + 1})" if k else ""), *_size(program)))

@@ -103,7 +103,7 @@ def _add(r: Rewriter, i: Instruction) -> Any:
     for x, y in pairs(i):
         if (source := r.maker(y, ops.Negative)) is not None and _is_float(y) and y.dtype == i.output.dtype:
             return Instruction(ops.Subtract, (x, source.inputs[0]), {}, i.output)
-        if not isinstance(y, Var) and y == 0 and x.dtype == i.output.dtype and (
+        if not isinstance(y, Var | complex) and y == 0 and x.dtype == i.output.dtype and (
                 x.dtype.kind in "iu" or math.copysign(1, y) < 0):
             return x
     return None
@@ -218,7 +218,7 @@ def _where(r: Rewriter, i: Instruction) -> Any:
             source.inputs[0] is b and source.inputs[1] == a and b.shape == i.output.shape):
         return Instruction(ops.Maximum if source.op in (ops.Less, ops.LessEqual) else ops.Minimum, (b, a), {}, i.output)
     if isinstance(a, Var) and not a.weak and a.dtype == i.output.dtype and _is_zero(b):
-        return Instruction(ops.Keep, (a, condition), {}, i.output)
+        return Instruction(ops.BitwiseAnd if a.dtype == BOOL else ops.Keep, (a, condition), {}, i.output)
     return None
 
 

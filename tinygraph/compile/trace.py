@@ -33,6 +33,7 @@ class Trace:
         self.latest: dict[State, Version] = {}  # as read now
         self.assigned: dict[Version, Value] = {}  # what a version made by an assignment stands for
         self.grads: dict[Parameter, Value | None] = {}
+        self.returned: set[Value] = set()
         self.gradient_of: dict[Value, Value] = {}  # for names
 
     @contextmanager

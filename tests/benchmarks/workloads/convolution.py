@@ -1,10 +1,10 @@
 """One SGD step of a convolutional network: twice convolution 3 x 3 (padding 1), ReLU and max pooling by 2, with 16 and
 32 channels, then a linear layer to 10 classes; 64 images of 28 x 28.
 
-Images are (n, channels, height, width), a kernel W is (channels out, channels in, 3, 3), the linear layer's is (classes,
-features). Two are left out: PyTensor, whose convolution knows one channel (with the windows as columns, Numba compiled
-for eight minutes, and the step took twice as long as the best of the others), and HIPS autograd, which takes 30 times
-as long as the best with its own convolution or with columns.
+Images are (n, channels, height, width), a kernel W is (channels out, channels in, 3, 3), that of the linear layer (10,
+features). Two are left out. PyTensor's convolution knows one channel; with the windows as columns, Numba compiled for
+eight minutes, and a step took twice as long as the best of the others. HIPS autograd takes 25 times as long as these,
+with its own convolution or with columns.
 """
 
 from __future__ import annotations
