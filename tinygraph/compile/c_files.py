@@ -13,8 +13,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from .loops import C_TYPES, number
 from .program import Var
 
@@ -89,12 +87,15 @@ def _arguments(executable: Any) -> list[tuple[str, str, Var, str]]:
 
 
 def _declaration(executable: Any) -> str:
-    return f"int {executable.symbol}({_wrapped(', '.join(d for d, *_ in _arguments(executable)))}, void *workspace)"
+    declared = [declaration for declaration, *_ in _arguments(executable)]
+    return f"int {executable.symbol}({_wrapped(', '.join([*declared, 'void *workspace']))})"
 
 
 def _header(executable: Any, stem: str) -> str:
     guard, size = executable.symbol.upper() + "_H", executable.symbol.upper() + "_WORKSPACE"
-    lines = [f" * {name}: {kind}, {var.shape} {var.dtype}{', row by row' * (var.ndim > 1)}" for _, name, var, kind in _arguments(executable)]
+    lines = []
+    for _, name, var, kind in _arguments(executable):
+        lines.append(f" * {name}: {kind}, {var.shape} {var.dtype}{', row by row' * (var.ndim > 1)}")
     return "\n".join([
         f"#ifndef {guard}", f"#define {guard}", "#include <stdint.h>", "",
         "/* Bytes of scratch memory that a call needs, aligned to 64; one for each thread that calls. */",
@@ -123,8 +124,8 @@ def _source(executable: Any, stem: str) -> str:
 
 
 def _example(executable: Any, stem: str) -> str:
-    lines = [f'/* cc -O2 -march=native -fopenmp-simd {stem}.c {stem}_example.c -lm -o {stem} */', f'#include "{stem}.h"', "#include <stdio.h>",
-             "#include <stdlib.h>", "", "int main(void)", "{"]
+    lines = [f"/* cc -O2 -march=native -fopenmp-simd {stem}.c {stem}_example.c -lm -o {stem} */",
+             f'#include "{stem}.h"', "#include <stdio.h>", "#include <stdlib.h>", "", "int main(void)", "{"]
     calls = []
     for _, name, var, kind in _arguments(executable):
         ctype = C_TYPES[var.dtype]

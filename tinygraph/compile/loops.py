@@ -26,6 +26,7 @@ from .program import Instruction, Operand, Program, Var
 Affine = tuple[int, ...]  # the coefficients of the loop counters, then a constant
 
 UNROLLED = 8  # a reduction over so few entries is written out where it is read
+LONGEST = 300  # statements in one loop, about
 DEEPEST = 40  # ops written into one another at most
 
 C_TYPES = {np.dtype(name): c for name, c in [
@@ -108,7 +109,7 @@ def regrouped(index: Sequence[Affine], shape: Sequence[int], new: Sequence[int],
             result.append(flat([a for a, _ in group], [m for _, m in group], n))
             j += 1
             continue
-        lengths = []
+        lengths: list[int] = []
         while j < len(new_lengths) and math.prod(lengths) < have:
             lengths.append(new_lengths[j])
             j += 1
@@ -200,7 +201,7 @@ FORMULAS: dict[Any, tuple[Callable[..., str], float]] = {
     ops.IsNan: (lambda t, a: f"{a} != {a}", 1), ops.Sign: (_sign, 2),
 }
 VECTOR_MATH = ["exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "pow"]  # of these libm has vector forms
-REDUCERS = {ops.Sum: "sum", ops.Max: "max", ops.Min: "min"}
+REDUCERS: dict[Any, str] = {ops.Sum: "sum", ops.Max: "max", ops.Min: "min"}
 _COMBINED = {"sum": "{0} + {1}", "max": "{0} > {1} ? {0} : {1}", "min": "{0} < {1} ? {0} : {1}"}
 _ADDED = {"sum": "{0} + {1}", "max": "({0} > {1}) | ({0} != {0}) ? {0} : {1}",  # to memory: a NaN stays
           "min": "({0} < {1}) | ({0} != {0}) ? {0} : {1}"}
@@ -220,8 +221,13 @@ class Graph:
         self.patterns = {var: found for var, array in program.constants.items() if (found := pattern(array))}
         self.stored: set[Var] = set(self.outside)
 
-    def is_matrix_product(self, i: Instruction) -> bool:
-        return i.op is ops.MatMul
+    def require_view(self, x: Var) -> None:
+        """`MustStore` unless `x` is stored, or only another view of what is."""
+        while x not in self.stored and x not in self.patterns:
+            i = self.make[x]
+            if i.op not in (ops.Transpose, ops.Reshape, ops.BroadcastTo, ops.Index) or not isinstance(i.inputs[0], Var):
+                raise MustStore(x)
+            x = i.inputs[0]
 
 
 def pattern(array: np.ndarray) -> tuple[Any, Any, int] | None:
@@ -237,7 +243,7 @@ def pattern(array: np.ndarray) -> tuple[Any, Any, int] | None:
         return common.item(), common.item(), 0
     d, value = int(columns[0] - rows[0]), array[rows[0], columns[0]]
     same = (columns - rows == d).all() and (array[rows, columns] == value).all()
-    whole = rows.size == np.eye(*array.shape, d, dtype=bool).sum()
+    whole = rows.size == np.eye(array.shape[0], array.shape[1], d, dtype=bool).sum()
     return (value.item(), common.item(), d) if same and whole else None
 
 
@@ -255,7 +261,7 @@ class Reader:
         self.loads: dict[tuple[Any, ...], Temp] = {}
         self.computed: list[tuple[Var, tuple[Affine, ...]]] = []
         self.jumps: dict[Any, tuple[tuple[Temp, int], ...]] = {}  # by target
-        self.depth = 0
+        self.depth = self.started = 0  # ops written into one another; statements that earlier targets needed
 
     def value(self, x: Operand, index: tuple[Affine, ...]) -> Any:
         """A `Temp`, or a Python number."""
@@ -295,8 +301,9 @@ class Reader:
         return self.loads[key]
 
     def write(self, text: str, dtype: np.dtype[Any], *operands: Any) -> Temp:
-        if len(operands) == 1 and isinstance(operands[0], Temp) and (text, dtype) == (operands[0].name, operands[0].dtype):
-            return operands[0]
+        same = operands[0] if len(operands) == 1 else None
+        if isinstance(same, Temp) and (text, dtype) == (same.name, same.dtype):
+            return same
         if (text, dtype) not in self.texts:
             bits = 0
             for x in operands:
@@ -321,7 +328,7 @@ class Reader:
         if x not in self.graph.make:
             raise MustStore(x)
         self.depth += 1
-        if self.depth > DEEPEST:
+        if self.depth > DEEPEST or (len(self.statements) - self.started > LONGEST and self.depth > 1):
             raise MustStore(x)
         self.computed.append((x, index))
         i = self.graph.make[x]
@@ -568,6 +575,8 @@ def _product(r: Reader, i: Instruction, index: tuple[Affine, ...]) -> Any:
     length = A.shape[-1]
     if not 0 < length <= UNROLLED or i.output.size * length > SMALL_PRODUCT:
         raise MustStore(i.output)
+    for x in i.inputs:  # each entry is read several times
+        r.graph.require_view(x)
     total, dtype = None, i.output.dtype
     for k in range(length):
         left, right = product_operands(i, index, constant(r.n, k), r.n)
@@ -640,11 +649,11 @@ def target_of(graph: Graph, var: Var) -> Target:
         return Target(var, space, evaluate, flat(kept, shape, n), kind, reduced)
     if i.op is ops.MatMul:
         (A, B), k = i.inputs, i.inputs[0].shape[-1]
-        space, (*index, last) = _space((*var.shape, k))
-        n = len(space)
+        space, (*outer, last) = _space((*var.shape, k))
+        index, n = tuple(outer), len(space)
 
         def evaluate(r: Reader) -> Any:
-            left, right = product_operands(i, tuple(index), last, n)
+            left, right = product_operands(i, index, last, n)
             a, b = r.value(A, left), r.value(B, right)
             return r.write(f"{r.cast(a, var.dtype)} * {r.cast(b, var.dtype)}", var.dtype, a, b)
 
@@ -718,6 +727,7 @@ class Nest:
         """The values of all targets; what one stores, another reads from the register."""
         values = []
         for target in self.targets:
+            reader.started = len(reader.statements)
             value = target.evaluate(reader)
             if not isinstance(value, Temp):
                 value = reader.write(number(value, target.var.dtype), target.var.dtype)
@@ -765,7 +775,8 @@ class Nest:
         c, lines = order[-2], []
         low, high = limits[c]
         middle = high - (high - low) % JAM
-        for part, turns in (((low, middle), [{c: turn} for turn in range(JAM)]), ((middle, high), [{}])):
+        alone: list[dict[int, int]] = [{}]
+        for part, turns in (((low, middle), [{c: turn} for turn in range(JAM)]), ((middle, high), alone)):
             if part[0] < part[1]:
                 lines += self._loops(order, {**limits, c: part}, reader, values, place, whole, threads, turns)
         return lines

@@ -10,6 +10,8 @@ from __future__ import annotations
 import ctypes
 import math
 import os
+import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -398,8 +400,6 @@ PRELUDE = """\
 
 def declarations(body: str) -> str:
     """The vector functions of libm that a body calls, declared for use in vectorised loops."""
-    import re
-
     lines = []
     for name in VECTOR_MATH:
         for ctype, call in (("double", name), ("float", name + "f")):
@@ -444,8 +444,6 @@ class Printer:
         self.offsets, self.workspace = self._arena()
 
     def _name_all(self) -> None:
-        import re
-
         taken: set[str] = set()
         for var, name in self.program.names().items():
             base = "v_" + re.sub(r"\W", "", name)
@@ -471,9 +469,7 @@ class Printer:
         return arena(intervals)
 
     def source(self) -> str:
-        body: list[str] = []
-        for step in self.schedule.steps:
-            body += self.step(step)
+        functions, body = self._shared([self.step(step) for step in self.schedule.steps])
         program, s = self.program, self.schedule
         lines = [f"int {self.name}(void *const *p, char *w)", "{"]
         written = {self.place(new) for new in s.alias} | {self.names[step.out] for step in s.steps
@@ -494,11 +490,35 @@ class Printer:
                         f"const {t} *, const {t} *,\n    const int *, const {t} *, const int *, const {t} *, {t} *, "
                         f"const int *);\ngemm{c} *{self.name}_gemm{c};\n\n"
                         for c, t in (("d", "double"), ("s", "float")) if f"gemm{c}(" in text)
+        head = PRELUDE + declarations(functions + text) + functions
         if not gemms:
-            return PRELUDE + declarations(text) + "\n".join([*lines[:2], *used, "", text, "    return 0;", "}", ""])
+            return head + "\n".join([*lines[:2], *used, "", text, "    return 0;", "}", ""])
         lines[0] = "static " + lines[0].replace(f"{self.name}(", f"{self.name}_run(")
-        return PRELUDE + declarations(text) + gemms + _THREADS.format(name=self.name) + "\n".join(
-            [*lines[:2], *used, "", text, "    return 0;", "}", "", _OUTER.format(name=self.name, threads=self.threads)])
+        outer = _OUTER.format(name=self.name, threads=self.threads)
+        return head + gemms + _THREADS.format(name=self.name) + "\n".join(
+            [*lines[:2], *used, "", text, "    return 0;", "}", "", outer])
+
+    def _shared(self, texts: list[list[str]]) -> tuple[str, list[str]]:
+        """Loops that differ in their arrays alone become one function: the functions, and the body that calls them."""
+        kinds = {name: C_TYPES[var.dtype] for var, name in self.names.items()}
+        keys = []
+        for lines in texts:
+            parts = re.split(r"\b(v_\w+)", "\n".join(lines))  # every second one is the name of an array
+            own = list(dict.fromkeys(parts[1::2]))
+            parts[1::2] = [f"a{own.index(name)}" for name in parts[1::2]]
+            keys.append(("".join(parts), tuple(kinds[name] for name in own), own))
+        counts = Counter((plain, types) for plain, types, _ in keys)
+        functions: dict[Any, str] = {}
+        body: list[str] = []
+        for (plain, types, arrays), lines in zip(keys, texts, strict=True):
+            if counts[plain, types] < 2 or lines[0] != "{" or "return" in plain or "_gemm" in plain:
+                body += lines
+                continue
+            name = functions.setdefault((plain, types), f"{self.name}_{len(functions)}")
+            body.append(f"{name}({', '.join(f'(void *){x}' for x in arrays)});")
+        texts_of = [f"static void {name}({', '.join(f'{t} *restrict a{n}' for n, t in enumerate(types))})\n{plain}\n"
+                    for (plain, types), name in functions.items()]
+        return "\n".join([*texts_of, ""]) if texts_of else "", body
 
     def _output(self, n: int) -> int:
         return len(self.pointers) - len(self.program.outputs) + n
@@ -566,8 +586,8 @@ class Printer:
                 step //= length
                 lines.append(f"        const int64_t i{d} = i / {step} % {length};")
             out = f"{out} + i*{m * n}"
-        lines.append(f"        {self.name}_gemm{c}(\"{fb}\", \"{fa}\", &m, &n, &k, &alpha, {b}, &lda, {a}, &ldb, &beta, "
-                     f"{out}, &ldc);")
+        call = f"{self.name}_gemm{c}"
+        lines.append(f'        {call}("{fb}", "{fa}", &m, &n, &k, &alpha, {b}, &lda, {a}, &ldb, &beta, {out}, &ldc);')
         lines += ["    }"] * bool(batch)
         lines += [f"    if ({self.name}_set) {self.name}_set({self.threads});"] * shared
         return [*lines, "}"]
@@ -582,7 +602,7 @@ def arena(intervals: Sequence[tuple[Var, int, int]]) -> tuple[dict[Var, int], in
     for var, first, last in sorted(intervals, key=lambda item: -item[0].nbytes):
         size = -(-max(var.nbytes, 1) // 64) * 64
         start = 0
-        for low, high, a, b in sorted(p for p in placed if p[2] <= last and first <= p[3]):
+        for low, high, *_ in sorted(p for p in placed if p[2] <= last and first <= p[3]):
             if start + size <= low:
                 break
             start = max(start, high)

@@ -70,7 +70,7 @@ class Outline(np.ndarray):
                         "choose when tracing, give the function a bool, str or None instead; to see the value, "
                         "return it")
 
-    __bool__ = __float__ = __int__ = __index__ = __complex__ = item = tolist = tobytes = refuse  # type: ignore[assignment]
+    __bool__ = __float__ = __int__ = __index__ = __complex__ = item = tolist = tobytes = refuse
 
 
 def outlined(result: Any) -> Any:

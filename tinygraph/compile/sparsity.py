@@ -18,7 +18,7 @@ from .. import ops
 from ..op import Op
 from ..ops.selection import ARRAY
 from .program import Instruction, Operand, Program, Var, ordered
-from .rewriting import Rewriter, Rules, Shape, is_number, pairs
+from .rewriting import BOOL, Rewriter, Rules, Shape, is_number, pairs
 
 LARGE = 512  # entries; of fewer it is no use
 _SHARE = 4  # at most one entry in so many is not 0
@@ -85,7 +85,8 @@ class _Sparse:
             places = np.minimum(np.searchsorted(known[0], at), len(known[0]) - 1)
             there = known[0][places] == at
             entries = _taken(r, known[1], places)
-            return entries if there.all() else r.emit(ops.Keep, entries, r.constant(there))
+            keep = ops.BitwiseAnd if x.dtype == BOOL else ops.Keep
+            return entries if there.all() else r.emit(keep, entries, r.constant(there))
         i = r.made.get(x)
         if i is not None and depth:
             y = i.inputs[0]

@@ -61,8 +61,8 @@ class Trace:
         old = self.read(state)
         node = as_value(value) if isinstance(value, Node) else Value(np.array(plain_array(value), old.dtype))
         if node.dtype != old.dtype or getattr(node._value, "weak", False):
-            node = node.astype(old.dtype)
-        self.assigned[self._version(state, old._value)] = as_value(node)
+            node = as_value(node.astype(old.dtype))
+        self.assigned[self._version(state, old._value)] = node
 
     def _version(self, state: State, value: np.ndarray) -> Version:
         version = Version(state, Outline(value.shape, value.dtype), isinstance(state, Parameter))
