@@ -100,8 +100,8 @@ def _build(source: str, flags: list[str], library: Path) -> None:
             if result.returncode == 0:
                 break
         else:
-            raise Unavailable(f"the C compiler {compiler()[0]} did not build the program: "
-                              f"{(result.stderr.strip().splitlines() or ['no message'])[-1]}")
+            said = [line for line in result.stderr.splitlines() if "error" in line] or ["it gave no reason"]
+            raise Unavailable(f"the C compiler {compiler()[0]} did not build the program: {said[0].strip()}")
         ctypes.CDLL(str(built))  # what does not load is not kept
         digest = Path(scratch) / "program.sha256"
         digest.write_text(hashlib.sha256(built.read_bytes()).hexdigest())

@@ -1,7 +1,7 @@
 """Calling: the short way from Python to a native program.
 
 For a step that takes two microseconds, asking each array for its address in Python would take longer than the step. So
-beside the program stands a C function that is handed the Python objects as they are: it checks types, shapes and layout
+beside the program stands a C function that is handed the Python objects as they are, in a list: it checks types, shapes and layout
 against the signature it was printed for, checks that nobody else holds the arrays of the states that it writes into,
 and collects the addresses. Anything unexpected sends the call the long way round, through `Executable.run`.
 
@@ -59,6 +59,10 @@ def layout() -> tuple[int, int] | None:
         return None
     if ctypes.c_double.from_address(id(1.25) + 16).value != 1.25:
         return None
+    objects = [version, array]  # one argument that holds all, which costs less to hand over than many
+    items = ctypes.cast(ctypes.c_void_p.from_address(id(objects) + 24).value or 0, ctypes.POINTER(ctypes.c_void_p))
+    if [items[0], items[1]] != [id(version), id(array)]:
+        return None
     found = (_slot(state, State, version), _slot(version, Value, array))
     return found if None not in found else None  # type: ignore[return-value]
 
@@ -86,9 +90,9 @@ def entry_source(executable: Any, entry: Any) -> tuple[str, list[int]] | None:
         return f"at[{table.index(address)}]"
 
     updated = {var for var, _ in program.updates}
-    arguments, lines = [], []
+    lines = []
     for n, var in enumerate(program.inputs):
-        arguments.append(f"char *x{n}")
+        lines.append(f"    char *x{n} = items[{n}];")
         if var.weak and var.dtype == np.int64:
             lines += [f"    if (((object_t *)x{n})->type != {at(id(int))}) return {MISFIT};",
                       f"    int64_t number{n} = ((int64_t (*)(void *)){at(_address('PyLong_AsLongLong'))})(x{n});",
@@ -113,20 +117,18 @@ def entry_source(executable: Any, entry: Any) -> tuple[str, list[int]] | None:
         lines.append(f"    p[{n}] = {at(array.ctypes.data)};")
     start += len(executable.constants)
     for n in range(len(program.outputs)):
-        arguments.append(f"char *y{n}")
-        lines.append(f"    p[{start + n}] = ((array_t *)y{n})->data;")
+        lines.append(f"    p[{start + n}] = ((array_t *)items[{len(program.inputs) + n}])->data;")
     name = executable.symbol
     total = start + len(program.outputs)
     if long_running(executable):
-        arguments.append("char *w")
         run = [f"    void *thread = ((void *(*)(void)){at(_address('PyEval_SaveThread'))})();",
                f"    int code = {name}(p, w);",
                f"    ((void (*)(void *)){at(_address('PyEval_RestoreThread'))})(thread);", "    return code;"]
     else:
-        run = [f"    static char w[{executable.workspace + 64}] __attribute__((aligned(64)));",
-               f"    return {name}(p, w);"]
-    arguments.append("void *const *at")
-    text = "\n".join([PRELUDE, f"int {name}_call({', '.join(arguments)})", "{", f"    void *p[{max(total, 1)}];",
+        run = [f"    static char own[{executable.workspace + 64}] __attribute__((aligned(64)));",
+               f"    return {name}(p, own);"]
+    text = "\n".join([PRELUDE, f"int {name}_call(char *list, void *const *at, char *w)", "{",
+                      f"    void *p[{max(total, 1)}];", "    char **items = *(char ***)(list + 24);",
                       *filter(None, lines), *run, "}", ""])
     return text, table
 
@@ -150,7 +152,7 @@ def quick_call(executable: Any, entry: Any, function: Any, table: list[int]) -> 
     """The Python function around it: makes the outputs, calls, and puts the results together."""
     program, given = executable.program, entry.unpacking
     xs, ys = given.leaves, [f"y{n}" for n in range(len(program.outputs))]
-    function.argtypes = ([ctypes.py_object] * (len(xs) + len(ys)) + [ctypes.c_void_p] * (1 + long_running(executable)))
+    function.argtypes = [ctypes.py_object, *[ctypes.c_void_p] * (1 + long_running(executable))]
     function.restype = ctypes.c_int
     addresses = (ctypes.c_void_p * max(len(table), 1))(*table)
     scope: dict[str, Any] = {**entry.scope, **given.scope, "call": function, "empty": np.empty, "fail": executable.fail,
@@ -165,10 +167,10 @@ def quick_call(executable: Any, entry: Any, function: Any, table: list[int]) -> 
         else:
             lines.append(f"y{n} = empty(shape{n}, dtype{n})")
     if long_running(executable):
-        lines += ["w = borrow()", "try:", f"    code = call({', '.join([*xs, *ys, 'w[1]', 'at'])})", "finally:",
+        lines += ["w = borrow()", "try:", f"    code = call([{', '.join([*xs, *ys])}], at, w[1])", "finally:",
                   "    give(w)"]
     else:
-        lines.append(f"code = call({', '.join([*xs, *ys, 'at'])})")
+        lines.append(f"code = call([{', '.join([*xs, *ys])}], at)")
     lines += ["if code:", f"    if code == {MISFIT}: return NotImplemented",
               f"    fail(code, [{', '.join(xs)}], [state._version._value for state in states])"]
     for n, (parameter, output) in enumerate(entry.grads):

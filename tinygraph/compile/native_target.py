@@ -511,14 +511,16 @@ class Printer:
         functions: dict[Any, str] = {}
         body: list[str] = []
         for (plain, types, arrays), lines in zip(keys, texts, strict=True):
-            if counts[plain, types] < 2 or lines[0] != "{" or "return" in plain or "_gemm" in plain:
+            if counts[plain, types] < 2 or lines[:1] != ["{"] or "return" in plain or "_gemm" in plain:
                 body += lines
                 continue
             name = functions.setdefault((plain, types), f"{self.name}_{len(functions)}")
             body.append(f"{name}({', '.join(f'(void *){x}' for x in arrays)});")
-        texts_of = [f"static void {name}({', '.join(f'{t} *restrict a{n}' for n, t in enumerate(types))})\n{plain}\n"
-                    for (plain, types), name in functions.items()]
-        return "\n".join([*texts_of, ""]) if texts_of else "", body
+        texts_of = []
+        for (plain, types), name in functions.items():
+            arguments = ", ".join(f"{t} *restrict a{n}" for n, t in enumerate(types))
+            texts_of.append(f"static void {name}({arguments})\n{{\n{plain}\n}}\n\n")
+        return "".join(texts_of), body
 
     def _output(self, n: int) -> int:
         return len(self.pointers) - len(self.program.outputs) + n

@@ -34,9 +34,11 @@ def skip_zeros(program: Program, gain: float = 2) -> Program:
     for op in _RULES:
         rules.found[op] = [sparse.rule]
     after = Rewriter(program, rules).run()
-    after = after.with_(instructions=ordered(after.instructions, after.results))
-    before, now = (sum(i.output.size for i in p.instructions) for p in (program, after))
-    return after if gain * now < before else program
+    if after is program:
+        return program
+    needed = [ordered(p.instructions, p.results) for p in (program, after)]
+    before, now = (sum(i.output.size for i in instructions) for instructions in needed)
+    return after.with_(instructions=needed[1]) if gain * now < before else program
 
 
 class _Sparse:
