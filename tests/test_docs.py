@@ -115,3 +115,11 @@ def test_a_wrong_example_fails_and_says_where(document, message):
 def test_a_fence_that_is_never_closed_is_an_error():
     with pytest.raises(ValueError, match="line 2"):
         blocks("text\n```python\na = 1\n")
+
+
+def test_the_printed_source_is_the_real_one():
+    """The step in docs/compile.md is what `tg.compile` prints for the code above it."""
+    found = blocks((ROOT / "docs" / "compile.md").read_text(encoding="utf-8"))
+    namespace: dict = {"__name__": "example"}
+    exec(found[0].text, namespace)
+    assert found[1].text.strip() == namespace["train"].source.strip()

@@ -115,16 +115,19 @@ class NNClassifier:
         return [parameter for layer in self.layers for parameter in layer.parameters]
 
     def logits_node(self, X: ArrayLike) -> Node:
-        """The logits Z_L, (n_classes, n), as a node, for the samples X, (units[0], n)."""
-        Z: Any = check_batch(X, self.units[0])
+        """The logits Z_L, (n_classes, n), as a node, for the samples X, (units[0], n): an array, or a node."""
+        if isinstance(X, Node) and (X.ndim != 2 or X.shape[0] != self.units[0]):
+            raise ValueError(f"X must have shape ({self.units[0]}, n), but its shape is {X.shape}")
+        Z: Any = X if isinstance(X, Node) else check_batch(X, self.units[0])
         for layer in self.layers[:-1]:
             Z = ReLU(layer(Z))
         return self.layers[-1](Z)
 
     def loss_node(self, X: ArrayLike, t: ArrayLike) -> Node:
-        """The loss as a node: print `tg.Tape(node)`, sweep it, or build further on it."""
+        """The loss as a node: print `tg.Tape(node)`, sweep it, compile it, or build further on it. X and t may be nodes;
+        their values are then not checked, except that the labels are classes."""
         Z = self.logits_node(X)
-        return LogSoftmaxNLL(Z, check_labels(t, Z.shape[1], self.n_classes), axis=0)
+        return LogSoftmaxNLL(Z, t if isinstance(t, Node) else check_labels(t, Z.shape[1], self.n_classes), axis=0)
 
     def forward(self, X: ArrayLike) -> FloatArray:
         """The logits Z_L, (n_classes, n), for the samples X, (units[0], n). The largest names the likeliest class."""

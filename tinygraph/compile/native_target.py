@@ -111,6 +111,8 @@ class Schedule:
             self._run()
             if not self._store_what_is_dear():
                 break
+        else:
+            self._run()
 
     def _fold_updates(self) -> None:
         """W - lr * (A B), the new value of W, is one call of BLAS: the gradient itself never exists."""

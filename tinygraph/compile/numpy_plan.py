@@ -79,6 +79,8 @@ def planned(program: Program) -> Plan:
             return Plan(program, indirect)
         except Cyclic as cycle:
             indirect[cycle.state] += 1
+            if indirect[cycle.state] > 2:
+                raise AssertionError(f"no order for\n{program}") from None
 
 
 class Plan:
@@ -214,7 +216,7 @@ class Plan:
     def _may_inline(self, x: Var, user: Instruction) -> bool:
         i = self.make.get(x)
         if i is None or x in self.direct or x in self.held or self.form[user.output].repeats or (
-                i.op is ops.Windows or (user.op is AddAt and user.inputs[0] is x)):
+                i.op in (ops.Windows, Copy) or (user.op is AddAt and user.inputs[0] is x)):
             return False
         form = self.form[x]
         if form.text is None or form.raises or not (form.view or x.nbytes <= SMALL) or self.depth[x] >= DEPTH:
