@@ -352,7 +352,12 @@ class State(Node):
         return self._version if trace is None else trace.read(self)
 
     def assign(self, array: Any) -> None:
-        """Make `array` the value without a copy: who holds it can then change the value behind the library's back."""
+        """Make `array` the value without a copy: who holds it can then change the value behind the library's back.
+
+        Of the same shape; a compiled function that uses the state is traced anew if the dtype is another one.
+        """
+        if array.shape != self._version._value.shape:
+            raise ValueError(f"{describe(self)} cannot take a value of shape {array.shape}")
         trace = TRACE.get()
         if trace is not None:
             trace.write(self, array)

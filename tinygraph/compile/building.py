@@ -86,7 +86,7 @@ def _sound(library: Path) -> bool:
     try:
         mine = all(path.stat().st_uid == os.getuid() for path in (library, digest))
         return mine and digest.read_text() == hashlib.sha256(library.read_bytes()).hexdigest()
-    except OSError:
+    except (OSError, UnicodeDecodeError):
         return False
 
 

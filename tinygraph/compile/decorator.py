@@ -172,7 +172,15 @@ class Entry:
     def verified(self, args: Any, options: Any, leaves: list[Any]) -> Any:
         """Run eagerly and compiled, from the same states, and compare all that either did."""
         before = {state: state._version for state in self.states}
-        result = self.owner.f(*args, **options)
+        grads = {parameter: parameter._grad for parameter, _ in self.grads}
+        try:
+            result = self.owner.f(*args, **options)
+        except BaseException:
+            for state, version in before.items():
+                state._version = version
+            for parameter, grad in grads.items():
+                parameter._grad = grad
+            raise
         eager = [_values(result), *[state._version._value for state in self.states],
                  *[parameter._grad for parameter, _ in self.grads if parameter not in self.updated]]
         for state, version in before.items():
@@ -244,11 +252,13 @@ def traced(owner: Compiled, args: Any, options: Any) -> Traced:
             if isinstance(x, State) or as_value(x) in trace.returned:
                 x = Identity(x)  # each result is an array of its own
             trace.returned.add(as_value(x))
-            return f"y{output(as_value(x))}"
+            scalar = numbers and not x.shape and not getattr(x._value, "weak", False)  # a function of Python numbers returns such
+            return f"y{output(as_value(x))}" + ".item()" * scalar
         if isinstance(x, np.ndarray):
             return f"{constant(plain_array(x))}.copy()"
         return constant(x)
 
+    numbers = bool(arguments) and all(x._value.weak for x in arguments)
     with trace.active():
         text = leave(result)
     states = list(trace.states)
@@ -371,7 +381,7 @@ def _signature(x: Any, leaves: list[Any], fixed: bool) -> Any:
         leaves.append(x)
         return kind
     if isinstance(x, np.generic | np.ndarray):
-        leaves.append(x)
+        leaves.append(plain_array(x))
         return x.shape, x.dtype
     raise TypeError(f"an argument of type {kind.__name__}: give arrays, numbers, parameters and states (nested lists, "
                     "tuples and dicts of them, too), or name the argument in static=")

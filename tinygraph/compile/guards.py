@@ -106,7 +106,7 @@ def _derived(i: Instruction, facts: list[int]) -> int:
         known = _FINITE
     elif i.op in _SAME:
         known = a
-    elif i.op in (ops.Keep, ops.Pad, ops.ScatterAdd) and len(facts) < 3:
+    elif i.op is ops.Keep or (i.op in (ops.Pad, ops.ScatterAdd) and len(facts) == 1):
         known = a & ~_NONZERO
     elif i.op in (ops.Maximum, ops.Minimum, ops.Where, ops.Concatenate):
         known = reduce(and_, facts[1:] if i.op is ops.Where else facts)

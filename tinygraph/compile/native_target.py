@@ -199,7 +199,7 @@ class Schedule:
             reads = {x: self._tried(self._reads, x) for x in later if x in chosen}
             if any(state in r for r in reads.values()):
                 del chosen[new]  # somebody still needs the old value
-        for i in self.program.instructions:  # nobody but other updates may wait for a new value
+        for i in reversed(self.program.instructions):  # nobody but other updates may wait for a new value
             if i.output in self.graph.stored and i.output not in chosen:
                 for x in self._tried(self._reads, i.output):
                     chosen.pop(x, None)

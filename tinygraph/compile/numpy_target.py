@@ -199,6 +199,8 @@ class Writer:
             return "S"
         if i.op is ops.Subtract and ops.Max in before:
             return "shifted"
+        if i.op is Copy and i.inputs[0] in self.program.states:
+            return "old_" + self.names[i.inputs[0]]
         if i.op is ops.Equal and any(x in self.labels for x in i.inputs):
             return "T"
         return _HINTS.get(i.op) or i.op.__name__.lower()
@@ -410,7 +412,8 @@ class Executable:
         for name, x in self.objects.items():
             scope[name] = _apart(x) if isinstance(x, type) and issubclass(x, Op) else x
         exec(compile(self.source, filename, "exec"), scope)
-        self.function: Callable[..., Any] = scope[writer.function]
+        # What overflows does so quietly, as in every target: an error between two updates would leave half of them.
+        self.function: Callable[..., Any] = np.errstate(all="ignore")(scope[writer.function])
         self.workspaces: list[Any] = []
         self.new_workspace: Callable[[], Any] | None = scope.get("new_workspace")
         # So that tracebacks show the line.

@@ -217,12 +217,12 @@ def _bounded(c: Call, *more: str) -> str:
 # -------------------------------------------------------------------------------------------------------------- choice
 
 _UNSIGNED = {2: "np.uint16", 4: "np.uint32", 8: "np.uint64"}
-_FEW = 512  # entries up to which np.where is as quick as the product with a mask
+FEW = 512  # entries up to which np.where is as quick as the product with a mask
 
 
 def _has_bits(i: Instruction) -> bool:
     x, mask = i.inputs
-    return (is_array(x) and is_array(mask) and mask.dtype == bool and i.output.size > _FEW
+    return (is_array(x) and is_array(mask) and mask.dtype == bool and i.output.size > FEW
             and i.output.dtype in (np.float16, np.float32, np.float64))
 
 
@@ -445,7 +445,7 @@ def _filled_text(c: Call) -> Text:
 
 def _reshape_lines(c: Call, out: str) -> list[str]:
     x = c.operands[0]
-    return [f"{out}.reshape{x.shape if isinstance(x, Var) else ()}[...] = {c[0]}"]
+    return [f"{out}.reshape({_shape(x.shape if isinstance(x, Var) else ())})[...] = {c[0]}"]
 
 
 def _pad_lines(c: Call, out: str) -> list[str]:

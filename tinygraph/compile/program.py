@@ -175,6 +175,8 @@ def frozen(value: Any) -> Any:
         return ("array", value.shape, value.dtype.str, value.tobytes())
     if value is ARRAY:
         return "array"
+    if isinstance(value, float):  # 0.0 is not -0.0, and NaN is NaN
+        return "float", value.hex()
     return (type(value).__name__, value)
 
 

@@ -59,6 +59,9 @@ class Trace:
 
     def write(self, state: State, value: Any) -> None:
         old = self.read(state)
+        dtype = value.dtype if isinstance(value, Node) else plain_array(value).dtype
+        if not np.can_cast(dtype, old.dtype, "same_kind"):
+            raise TypeError(f"{describe(state)} cannot take a value of dtype {dtype}")
         node = as_value(value) if isinstance(value, Node) else Value(np.array(plain_array(value), old.dtype))
         if node.dtype != old.dtype or getattr(node._value, "weak", False):
             node = as_value(node.astype(old.dtype))
@@ -196,7 +199,7 @@ class _Lowering:
 
     def _constant(self, value: Any) -> Var:
         if id(value) not in self.arrays:
-            array = np.asarray(plain_array(value))
+            array = np.array(plain_array(value))  # as it is now
             var = Var(array.shape, array.dtype)
             self.arrays[id(value)] = value, var
             self.constants[var] = array

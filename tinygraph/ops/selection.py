@@ -119,8 +119,15 @@ TWINS[operator.getitem] = _getitem
 
 
 def _assembled(index: tuple[Any, ...], arrays: Any) -> tuple[Any, ...]:
-    remaining = iter(arrays)
+    remaining = map(_index_array, arrays)
     return tuple(next(remaining) if part is ARRAY else part for part in index)
+
+
+def _index_array(array: Any) -> Any:
+    """An array as an index. While tg.compile traces, which entries a mask takes is not known, nor how many."""
+    if hasattr(array, "refuse"):
+        return array.refuse() if array.dtype == bool else array.view(np.ndarray)
+    return array
 
 
 def _add_at(total: np.ndarray, index: tuple[Any, ...], part: Any, arrays: Any) -> None:

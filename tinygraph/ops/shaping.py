@@ -143,7 +143,7 @@ class Pad(Primitive):
         if len(width) != x.ndim or min((n for pair in width for n in pair), default=0) < 0:
             raise ValueError(f"width={width} must have two counts for each of {x.ndim} axes")
         y = np.zeros([before + n + after for n, (before, after) in zip(x.shape, width, strict=True)], x.dtype)
-        y[_within(x.shape, width)] = x
+        y[(*_within(x.shape, width), ...)] = x
         return y
 
     def backward(self, grad: Any, y: Any, x: Any, *, width: tuple[tuple[int, int], ...]) -> Any:
