@@ -9,6 +9,7 @@ import collections
 import copy
 import gc
 import inspect
+import itertools
 import math
 import pickle
 import sys
@@ -76,7 +77,7 @@ def by_op(cases: list[Case]) -> list[Any]:
     return [pytest.param(group, id=op.__name__) for op, group in groups.items()]
 
 
-# -------------------------------------------------------------------------------------------------------------- outlines
+# ------------------------------------------------------------------------------------------------------------- outlines
 
 def value_and_gradients(case: Case) -> Callable[..., Any]:
     """The function of a case's inputs that returns its value, and its gradients for some cotangent."""
@@ -144,8 +145,8 @@ PAIRS = [np.bool_, np.int8, np.uint8, np.int32, np.int64, np.uint64, np.float16,
 @pytest.mark.parametrize("f", [np.add, np.subtract, np.multiply, np.divide, np.power, np.maximum, np.less, np.equal,
                                lambda a, b: np.where(a == b, a, b), lambda a, b: np.concatenate([a, b]),
                                lambda a, b: a @ b], ids=[
-                                   "add", "subtract", "multiply", "divide", "power", "maximum", "less", "equal", "where",
-                                   "concatenate", "matmul"])
+                                   "add", "subtract", "multiply", "divide", "power", "maximum", "less", "equal",
+                                   "where", "concatenate", "matmul"])
 def test_dtypes_are_promoted_as_numpy_does(f):
     """Of two arrays, of an array and a Python number from outside, and of an array and one that is an argument."""
     numbers = [(1, "i"), (1.5, "f")]
@@ -166,7 +167,7 @@ def test_dtypes_are_promoted_as_numpy_does(f):
             assert (program.outputs[0].shape, program.outputs[0].dtype) == (wanted.shape, wanted.dtype), (a, b)
 
 
-# ------------------------------------------------------------------------------------------------ numbers, which are weak
+# ---------------------------------------------------------------------------------------------- numbers, which are weak
 
 def weak_steps(w, x, rate, t, betas, schedule):
     """Expressions of numbers, as optimizers write them."""
@@ -251,7 +252,7 @@ def test_a_function_of_a_number_returns_numbers(f, target):
             type(x) for x in np.atleast_1d(np.array(wanted, object))]
 
 
-# -------------------------------------------------------------------------------------------------------------- refusals
+# ------------------------------------------------------------------------------------------------------------- refusals
 
 def line_of(f: Callable[..., Any]) -> int:
     """Where the source of a function says `# here`."""
@@ -557,7 +558,7 @@ def test_after_an_error_all_is_as_before(target):
     np.testing.assert_array_equal(p.value, 3 * np.ones(3))
 
 
-# --------------------------------------------------------------------------------------------------------------- caching
+# -------------------------------------------------------------------------------------------------------------- caching
 
 class Counted:
     """A function that counts how often its Python code runs."""
@@ -851,7 +852,7 @@ def test_auto_takes_what_there_is():
                 compiled(x)
 
 
-# ---------------------------------------------------------------------------------------------------------------- states
+# --------------------------------------------------------------------------------------------------------------- states
 
 class Net:
     """Two layers, some steps of an optimizer, and all that changes on the way."""
@@ -1159,8 +1160,8 @@ def test_a_mixture_of_values_is_an_error_as_eagerly():
     lambda p: p[0], lambda p: copy.copy(p), lambda p: copy.deepcopy(p), lambda p: pickle.loads(pickle.dumps(p)),
     lambda p: tg.State(p.value), lambda p: tg.constant(p.value), lambda p: tg.Tape(np.sum(p)),
     lambda p: np.lib.stride_tricks.as_strided(p.value, (2,), (8,)), lambda p: p.value.__array_interface__ and p.value],
-    ids=["view", "part", "transpose", "buffer", "ravel", "version", "node", "loss", "item", "copy", "deepcopy", "pickle",
-         "state", "constant", "tape", "strided", "interface"])
+    ids=["view", "part", "transpose", "buffer", "ravel", "version", "node", "loss", "item", "copy", "deepcopy",
+         "pickle", "state", "constant", "tape", "strided", "interface"])
 def test_what_is_held_does_not_change(hold, target):
     def numbers(held: Any) -> np.ndarray:
         if isinstance(held, tg.Tape):
@@ -1286,7 +1287,7 @@ def test_parameters_that_come_from_a_file(target):
     close(net.values, eager.values)
 
 
-# ---------------------------------------------------------------------------------------------------------------- verify
+# --------------------------------------------------------------------------------------------------------------- verify
 
 class Wrong(tg.Op):
     """What it is traced as is not what it computes."""
@@ -1351,7 +1352,7 @@ def test_verify_compares_structures_nan_and_numbers(target):
         close(result, f(np.array([-1.0, 0.0, np.inf]), 3))
 
 
-# ------------------------------------------------------------------------------------------------------------ transforms
+# ----------------------------------------------------------------------------------------------------------- transforms
 
 def smooth(x, y):
     return np.sum(np.tanh(x @ y) ** 2) + np.sum(x**3) * np.mean(np.exp(y))
@@ -1445,8 +1446,18 @@ def test_recursion(target):
         np.testing.assert_array_equal(compiled(np.arange(3.0), n=n), np.arange(3.0) ** n)
 
 
-@pytest.mark.parametrize("wrapped", [lambda f, target: f, lambda f, target: tg.compile(f, target=target)],
-                         ids=["eager", "compiled"])
+def called_before(f, target):
+    """With a short way to call it."""
+    compiled = tg.compile(f, target=target)
+    for _ in range(2):
+        compiled(0.0)
+        compiled(np.zeros(2))
+    return compiled
+
+
+# FAILS as of writing, called before: the short way does not ask whether a trace is on, so the inner step runs at once.
+@pytest.mark.parametrize("wrapped", [lambda f, target: f, lambda f, target: tg.compile(f, target=target),
+                                     called_before], ids=["eager", "compiled", "called before"])
 def test_a_compiled_step_inside_a_compiled_step(wrapped, target):
     p = tg.Parameter(np.ones(2))
 
@@ -1463,7 +1474,7 @@ def test_a_compiled_step_inside_a_compiled_step(wrapped, target):
         np.testing.assert_allclose(p.value, 0.25 ** (n + 1))
 
 
-# ---------------------------------------------------------------------------------------------------- eager and compiled
+# --------------------------------------------------------------------------------------------------- eager and compiled
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 @pytest.mark.parametrize("cases", by_op(CASES))
@@ -1638,9 +1649,9 @@ def layouts(x: np.ndarray) -> dict[str, np.ndarray]:
     class Sub(np.ndarray):
         pass
 
-    return {"plain": x, "strided": apart, "fortran": np.asfortranarray(x), "reversed": x[::-1, ::-1].copy()[::-1, ::-1],
-            "frozen": frozen, "unaligned": memory, "swapped": swapped, "subclass": x.view(Sub),
-            "transposed": x.T.copy().T, "matrix": x.view(np.matrix) if False else x.copy(), "slice": wide[:4, :6] * 0 + x}
+    return {"plain": x, "strided": apart, "fortran": np.asfortranarray(x), "frozen": frozen, "unaligned": memory,
+            "reversed": x[::-1, ::-1].copy()[::-1, ::-1], "swapped": swapped, "subclass": x.view(Sub),
+            "a part": np.concatenate([x, x], axis=1)[:, :6]}
 
 
 @pytest.mark.parametrize("kind", list(layouts(np.ones((4, 6)))))
@@ -1659,9 +1670,9 @@ def test_layouts_of_inputs(kind, dtype, target):
     v = np.arange(6, dtype=dtype)
     for first in (x, array):  # the one that it was traced with, and not
         compiled(first, v)
-        for given in (array, x, array):
+        for other in (array, x, array):
             wanted = both(x, v)
-            for result, value in zip(compiled(given, v), wanted, strict=True):
+            for result, value in zip(compiled(other, v), wanted, strict=True):
                 close(np.asarray(result, dtype), np.asarray(value), 10)
     np.testing.assert_array_equal(array, x)
 
@@ -1773,7 +1784,7 @@ def test_random_functions_by_numpy(f, seed, dtype):
 
 
 @settings(max_examples=5 * DEEP, phases=AS_DRAWN)
-@given(fs=st.lists(functions, min_size=3, max_size=5), seed=st.integers(0, 100),
+@given(fs=st.lists(functions, min_size=2, max_size=3), seed=st.integers(0, 100),
        dtype=st.sampled_from([np.float64, np.float32]))
 def test_random_functions_natively(fs, seed, dtype):
     check_functions(fs, "native", dtype, seed)
@@ -1792,7 +1803,7 @@ def networks(draw: Any) -> Any:
     def make() -> tuple[Callable[..., Any], list[tg.State], tuple[Any, ...]]:
         rng = np.random.default_rng(seed)
         layers = []
-        for a, b in zip(widths[:-1], widths[1:], strict=True):
+        for a, b in itertools.pairwise(widths):
             W, bias = rng.normal(size=(b, a) if columns else (a, b)), rng.normal(size=(b, 1) if columns else b)
             layers.append((tg.Parameter(W.astype(dtype)), tg.Parameter(bias.astype(dtype))))
         gain, shift = (tg.Parameter(rng.normal(size=widths[0]).astype(dtype)) for _ in range(2))
@@ -1851,7 +1862,7 @@ def test_random_networks_natively(make):
     check_network(make, "native")
 
 
-# --------------------------------------------------------------------------------------------------------------- threads
+# -------------------------------------------------------------------------------------------------------------- threads
 
 def together(*functions: Callable[[], Any]) -> list[Any]:
     """What functions return that start at the same time, each in a thread of its own, which take turns often."""

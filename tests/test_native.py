@@ -4,6 +4,7 @@ the cache of libraries, the short way to call them, and the C files for use with
 Random programs come from the tests of the passes. Several are built as one, since a build takes a tenth of a second.
 """
 
+import contextlib
 import ctypes
 import gc
 import hashlib
@@ -77,7 +78,7 @@ def rng(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-# ------------------------------------------------------------------------------------------------------- random programs
+# ------------------------------------------------------------------------------------------------------ random programs
 
 def drawn(seed: int) -> Program | None:
     random = Random(seed)
@@ -111,8 +112,8 @@ class Together:
 
     def __call__(self, inputs: Any) -> Any:
         results = []
-        for program, states, given in zip(self.programs, self.states, inputs, strict=True):
-            outputs, news = program.call(given, [state.value for state in states], lambda i, a: i.op(*a, **i.options))
+        for program, states, mine in zip(self.programs, self.states, inputs, strict=True):
+            outputs, news = program.call(mine, [state.value for state in states], lambda i, a: i.op(*a, **i.options))
             for (var, _), new in zip(program.updates, news, strict=True):
                 states[program.states.index(var)].value = new
             results.append(outputs)
@@ -124,8 +125,8 @@ def check_programs(programs: Sequence[Program], seeds: Sequence[int], threads: i
     compiled = native(together, threads=threads)
     for seed in seeds:
         values = [values_for(program, seed) for program in programs]
-        for states, (_, given) in zip(together.states, values, strict=True):
-            for state, value in zip(states, given, strict=True):
+        for states, (_, before) in zip(together.states, values, strict=True):
+            for state, value in zip(states, before, strict=True):
                 state.value = value
         with np.errstate(all="ignore"):
             results = compiled([inputs for inputs, _ in values])
@@ -158,7 +159,7 @@ def test_random_programs(seed, threads):
     check_programs(programs, [seed, seed + 1], threads)
 
 
-# --------------------------------------------------------------------------------------------------- gathers and scatters
+# ------------------------------------------------------------------------------------------------- gathers and scatters
 
 GATHERS: dict[str, Callable[..., Any]] = {
     "rows": lambda x, i, j: x[i],
@@ -277,14 +278,14 @@ def test_what_has_no_native_form_says_so():
     x, mask, i = np.ones((3, 4)), np.array([True, False, True]), np.array([0, 1])
     for f in (lambda x: x[mask], lambda x: x.reshape(3, 2, 2)[i, :, i], lambda x: x.astype(np.float16) * 2,
               lambda x: x * 1j):
-        with pytest.raises(native_target.Unavailable, match="native form.*target=\"numpy\""):
+        with pytest.raises(native_target.Unavailable, match=r"native form.*target=\"numpy\""):
             native(f)(x)
         compiled = tg.compile(f)
         close(compiled(x), f(x) if f(x).__class__ is np.ndarray else f(tg.constant(x)).value)
         assert "target numpy" in compiled.explain()
 
 
-# ----------------------------------------------------------------------------------------------------- matrix products
+# ------------------------------------------------------------------------------------------------------ matrix products
 
 def stacked(shape: tuple[int, ...], dtype: Any, seed: int) -> np.ndarray:
     return rng(seed).normal(size=shape).astype(dtype)
@@ -603,7 +604,7 @@ def test_sums_of_a_million_numbers(threads):
             assert error <= 8 * numpys + 5e-6 * size, (name, error / size, numpys / size)
 
 
-# ---------------------------------------------------------------------------------------------------------------- threads
+# -------------------------------------------------------------------------------------------------------------- threads
 
 def test_loops_in_two_threads():
     def f(x, W):
@@ -678,7 +679,7 @@ def test_threads_with_states_of_their_own():
         np.testing.assert_allclose(s.value, 2 * k)
 
 
-# ---------------------------------------------------------------------------------------------------------------- the cache
+# ------------------------------------------------------------------------------------------------------------ the cache
 
 SCRIPT = """
 import numpy as np, tinygraph as tg
@@ -805,8 +806,8 @@ def test_a_folder_that_others_can_write_into_is_not_used(machine, tmp_path):
         assert machine.files == files
         assert not marker.exists()
     machine.folder.chmod(0o700)
-    machine.run()  # it was whole, and would have been loaded
-    assert marker.exists()
+    machine.start().communicate(timeout=120)
+    assert marker.exists()  # it was whole, and would have been loaded
 
 
 def test_no_folder_at_all(machine):
@@ -863,7 +864,7 @@ def test_a_state_in_a_shared_library_is_ones_own(libraries):
     assert len(set(libraries.glob("*.so")) - before) == 1
 
 
-# ------------------------------------------------------------------------------------------------------------- the short way
+# -------------------------------------------------------------------------------------------------------- the short way
 
 def short(compiled: Any, *args: Any) -> bool:
     """Whether a call goes the short way."""
@@ -913,9 +914,9 @@ class Sub(np.ndarray):
 
 
 MISFITS: dict[str, tuple[Any, ...]] = {
-    "other shape": (np.ones((3, 3)), Y), "other ndim": (np.ones((1, 2, 3)), Y), "other dtype": (X.astype(np.float32), Y),
-    "integers": (X.astype(int), Y), "strided": (np.ones((2, 6))[:, ::2] * 1 + np.zeros((2, 6))[:, ::2], Y),
-    "a view": (np.repeat(X, 2, 1)[:, ::2], Y), "fortran": (np.asfortranarray(X), Y), "backwards": (X[::-1], Y),
+    "other shape": (np.ones((3, 3)), Y), "other ndim": (np.ones((1, 2, 3)), Y),
+    "other dtype": (X.astype(np.float32), Y), "integers": (X.astype(int), Y),
+    "strided": (np.repeat(X, 2, 1)[:, ::2], Y), "fortran": (np.asfortranarray(X), Y), "backwards": (X[::-1], Y),
     "broadcast": (np.broadcast_to(Y, (2, 3)), Y), "subclass": (X.view(Sub), Y), "unaligned": (
         np.frombuffer(b"x" + X.tobytes(), offset=1).reshape(2, 3), Y), "number": (X, 2.0), "numpy's number": (
         X, np.float64(2)), "column": (X, Y.reshape(1, 3)), "memory map": (X.view(np.memmap), Y)}
@@ -927,8 +928,7 @@ def test_what_does_not_fit_goes_the_long_way(name):
     for _ in range(2):
         close(compiled(X, Y), weighted(X, Y))
         assert short(compiled, X, Y)
-        if name not in ("strided",):
-            assert not short(compiled, *args)
+        assert not short(compiled, *args)
         wanted = weighted(*[np.asarray(x) if isinstance(x, np.ndarray) else x for x in args])
         close(compiled(*args), wanted)
         close(compiled(*args), wanted)
@@ -1067,10 +1067,8 @@ def test_a_recycled_result_is_as_new():
             y = compiled(x)
             assert (y.shape, y.dtype, y.flags.writeable, y.flags.owndata) == ((10_000,), np.float64, True, True)
             assert (y == 2).all()
-            try:
+            with contextlib.suppress(AttributeError, DeprecationWarning):  # NumPy to come
                 change(y)
-            except (AttributeError, DeprecationWarning):  # NumPy to come
-                pass
             del y
 
 
@@ -1121,15 +1119,16 @@ def test_nothing_leaks():
         assert abs(sys.getrefcount(y) - old) < 10, y
 
 
-# ------------------------------------------------------------------------------------------------------------------- C files
+# -------------------------------------------------------------------------------------------------------------- C files
 
 STRICT = ["-Wall", "-Wextra", "-Werror", "-O2"]
 SANITIZED = ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 
 
 def mlp() -> tuple[Callable[..., Any], tuple[Any, ...]]:
-    W, b = tg.Parameter(rng(1).normal(size=(20, 30)).astype(np.float32), "W"), tg.Parameter(np.zeros(30, np.float32), "b")
-    V, m = tg.Parameter(rng(2).normal(size=(30, 3)).astype(np.float32), "V"), tg.State(np.zeros((20, 30), np.float32), "m")
+    W, V = (tg.Parameter(rng(k).normal(size=size).astype(np.float32), name)
+            for k, size, name in [(1, (20, 30), "W"), (2, (30, 3), "V")])
+    b, m = tg.Parameter(np.zeros(30, np.float32), "b"), tg.State(np.zeros((20, 30), np.float32), "m")
 
     def step(x, labels, rate):
         loss = ops.LogSoftmaxNLL(ops.ReLU(x @ W + b) @ V, labels)
@@ -1163,7 +1162,8 @@ def with_constants() -> tuple[Callable[..., Any], tuple[Any, ...]]:
     def f(x, i):
         y = np.where(mask, x.T @ table @ np.eye(4), -1.0)
         taken = ops.Index.apply(odd, i, index=(ops.selection.ARRAY,))
-        return y, table[where] * x[:3], np.sum(np.exp(-np.abs(odd) * x[0, 0]) > 0), taken + x[0, 0], np.max(y), i + 2**40
+        return (y, table[where] * x[:3], np.sum(np.exp(-np.abs(odd) * x[0, 0]) > 0), taken + x[0, 0], np.max(y),
+                i + 2**40)
 
     return f, (rng(2).normal(size=(5, 4)), np.arange(8))
 
@@ -1250,7 +1250,7 @@ def exported(tmp_path: Path) -> Callable[..., Any]:
 
 @pytest.mark.parametrize("name", EXPORTED)
 def test_exported_files_compute_the_same(name, exported):
-    files, f, args = exported(name)
+    files, _, args = exported(name)
     before = [s.value.copy() for s in files.states]
     for flags in (STRICT, ["-O3", "-march=native", "-fopenmp-simd", "-Wall", "-Wextra", "-Werror"]):
         for s, value in zip(files.states, before, strict=True):
@@ -1310,7 +1310,7 @@ def test_random_programs_touch_only_their_own_memory(seed, tmp_path_factory):
 
 
 def test_files_are_replaced_whole(tmp_path, exported):
-    files, _, _ = exported("mlp")
+    exported("mlp")
     names = ["step.c", "step.h", "step_example.c"]
     assert sorted(path.name for path in tmp_path.iterdir()) == names
     texts = {name: (tmp_path / name).read_text() for name in names}
@@ -1348,6 +1348,6 @@ def test_a_failed_check_of_an_exported_step_updates_nothing(exported):
 def test_the_header_says_what_the_arguments_are(exported):
     files, _, _ = exported("mlp")
     text = textwrap.dedent(files.header)
-    for line in ("* x: input, (40, 20) float32, row by row", "* labels: input, (40,) int64", "* rate: a number, () float64",
-                 "* W: updated in place, (20, 30) float32, row by row"):
+    for line in ("* x: input, (40, 20) float32, row by row", "* labels: input, (40,) int64",
+                 "* rate: a number, () float64", "* W: updated in place, (20, 30) float32, row by row"):
         assert line in text

@@ -197,7 +197,7 @@ class Entry:
     def explain(self) -> str:
         constants = self.program.constants.values()
         return (f"{self.report}\n{len(constants)} constants, {sum(array.nbytes for array in constants)} bytes; "
-                f"target {self.executable.name}")
+                f"target {self.executable.name}, {self.executable.explain()}")
 
 
 def traced(owner: Compiled, args: Any, options: Any) -> Traced:

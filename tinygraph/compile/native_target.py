@@ -108,10 +108,17 @@ class Schedule:
         self._fold_updates()
         self.graph.stored |= {var for var in program.results if var in self.graph.make}
         for _ in range(ROUNDS):
-            self._run()
+            self._settle()
             if not self._store_what_is_dear():
                 break
         else:
+            self._settle()
+
+    def _settle(self) -> None:
+        """Schedule anew until nothing more must be stored: what is stored decides what every loop reads."""
+        self.missed = True
+        while self.missed:
+            self.missed = False
             self._run()
 
     def _fold_updates(self) -> None:
@@ -138,9 +145,7 @@ class Schedule:
         self.targets: dict[Var, Target] = {}
         folded = {product.output for product, _ in self.folded.values()}
         skipped = folded | {x for new in self.folded for x in self.graph.make[new].inputs if isinstance(x, Var)}
-        self.placing = False
         updates = self._in_place()
-        self.placing = True
         self.outputs: dict[Var, int] = {}  # what is computed in the memory of an output
         for n, out in enumerate(self.program.outputs):
             if out in self.graph.make:
@@ -172,17 +177,16 @@ class Schedule:
                 self._append(Copy(new, state), [new], None)
 
     def _tried(self, action: Callable[..., Any], *arguments: Any) -> Any:
-        """What an action returns, once everything is stored that it cannot do without."""
+        """What an action returns, once it is known that all is stored that it cannot do without."""
         while True:
             try:
                 return action(*arguments)
             except MustStore as missing:
-                var = missing.var
-                if var in self.graph.stored:
-                    raise Unavailable(f"{self.graph.make[var].op.__name__} has no native form yet") from None
-                self.graph.stored.add(var)
-                if self.placing:
-                    self._tried(self._add, var)
+                if missing.var in self.graph.stored:
+                    raise Unavailable(f"{self.graph.make[missing.var].op.__name__} has no native form yet") from None
+                self.graph.stored.add(missing.var)
+                self.missed = True  # this schedule only goes on to find what else is missing
+                self.targets.clear()
 
     def _in_place(self) -> dict[Var, Var]:
         """The new values that may be computed in the memory of their state: {new: state}, in program order."""
@@ -652,6 +656,10 @@ class Executable:
         return calling.quick_call(self, entry, ctypes.PyDLL(str(path))[self.symbol + "_call"], short[1])
 
     quick = load
+
+    def explain(self) -> str:
+        """How much memory a call borrows."""
+        return f"workspace of {self.workspace:,} bytes"
 
     def borrow(self) -> tuple[np.ndarray, int]:
         """A workspace that nobody else uses meanwhile, and its aligned address."""

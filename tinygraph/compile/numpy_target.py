@@ -449,23 +449,24 @@ class Executable:
             "give": self.workspaces.append, "new": self.new_workspace}
         lines = [*given.lines]
 
-        def require(name: str, n: int, x: Var) -> None:
-            scope[f"shape{n}"], scope[f"dtype{n}"] = x.shape, x.dtype
-            lines.append(f"if {name}.shape != shape{n} or ({name}.dtype is not dtype{n} and {name}.dtype != dtype{n}): "
-                         "return NotImplemented")
+        def require_dtype(name: str, n: int, x: Var) -> None:
+            scope[f"dtype{n}"] = x.dtype
+            lines.append(f"if {name}.dtype is not dtype{n} and {name}.dtype != dtype{n}: return NotImplemented")
 
         for n, (x, name) in enumerate(zip(program.inputs, given.leaves, strict=True)):
-            kind = type(x.dtype.type().item()).__name__ if x.weak else "ndarray"
-            lines.append(f"if {name}.__class__ is not {kind}: return NotImplemented")
-            if not x.weak:
-                require(name, n, x)
+            if x.weak:
+                kind = type(x.dtype.type().item()).__name__
+                lines.append(f"if {name}.__class__ is not {kind}: return NotImplemented")
+            else:
+                lines.append(f"if {name}.__class__ is not ndarray or {name}.shape != {x.shape}: return NotImplemented")
+                require_dtype(name, n, x)
         updated = {var for var, _ in program.updates}
         arrays = []
         for n, (x, state) in enumerate(zip(program.states, entry.states, strict=True), len(program.inputs)):
             scope[f"s{n}"] = state
             arrays.append(f"a{n}")
             lines += [f"v{n} = s{n}._version", f"a{n} = v{n}._value"]
-            require(f"a{n}", n, x)
+            require_dtype(f"a{n}", n, x)  # a state keeps its shape
             if x in updated:
                 lines += [f"if count(v{n}) > alone or count(a{n}) > alone or a{n}.base is not None "
                           f"or not a{n}.flags.carray:",
@@ -496,8 +497,9 @@ class Executable:
     def export(self, path: str | os.PathLike[str]) -> None:
         """Write a module that needs NumPy alone."""
         if self.objects:
-            raise ValueError(f"{', '.join(sorted(self.objects))}: NumPy alone does not have this op, so the program "
-                             "cannot be exported as a module of its own")
+            foreign = [name for name, x in self.objects.items() if isinstance(x, type)]
+            raise ValueError(f"{', '.join(foreign)}: NumPy alone does not have this op, so the program cannot be "
+                             "exported as a module of its own")
         constants = []
         for array in self.constants:
             text = base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()
