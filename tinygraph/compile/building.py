@@ -22,7 +22,7 @@ from pathlib import Path
 from .loops import Unavailable
 
 FLAGS = ["-std=gnu11", "-O2", "-march=native", "-fPIC", "-shared", "-fopenmp-simd", "-fno-math-errno",
-         "-fno-trapping-math", "-ffp-contract=off", "-fno-builtin-sin", "-fno-builtin-cos", "-w"]
+         "-fno-trapping-math", "-ffp-contract=off", "-fno-builtin-sin", "-fno-builtin-cos", "-fwrapv", "-w"]
 
 
 @functools.cache

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -51,16 +50,26 @@ def write(executable: Any, path: str | os.PathLike[str]) -> None:
     texts = {target: _source(executable, stem), target.with_suffix(".h"): _header(executable, stem),
              target.with_name(stem + "_example.c"): _example(executable, stem)}
     for file, text in texts.items():
-        with tempfile.NamedTemporaryFile("w", dir=target.parent, prefix=file.name, delete=False) as scratch:
-            scratch.write(text)
-        os.replace(scratch.name, file)
+        scratch = file.with_name(f".{file.name}.{os.getpid()}")
+        try:
+            scratch.write_text(text)
+            os.replace(scratch, file)
+        finally:
+            scratch.unlink(missing_ok=True)
+
+
+# What may not name an argument: words of C, and what the files use.
+_RESERVED = """auto break case char const continue default do double else enum extern float for goto if inline int long
+register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while asm typeof
+i p w workspace failed main malloc free printf fprintf stderr aligned_alloc memset memcpy NAN INFINITY NULL linux unix
+exp expm1 log log1p sin cos tanh pow""".split()
 
 
 def _arguments(executable: Any) -> list[tuple[str, str, Var, str]]:
     """C declaration, name, variable and what it is, for each argument of the exported function."""
     program, names = executable.program, executable.program.names()
     updated = {var for var, _ in program.updates}
-    taken: set[str] = {"workspace", "p"}
+    taken = set(_RESERVED)
 
     def named(text: str) -> str:
         name = re.sub(r"\W", "", text) or "x"
@@ -142,7 +151,8 @@ def _example(executable: Any, stem: str) -> str:
               '    if (failed) { fprintf(stderr, "check %d failed\\n", failed); return 1; }']
     lines += [f'    printf("{name}[0] = %.17g\\n", (double){name}[0]);'
               for _, name, var, kind in _arguments(executable) if kind == "output" and var.size]
-    return "\n".join([*lines, "    return 0;", "}", ""])
+    lines += [f"    free({name});" for _, name, _, kind in _arguments(executable) if kind != "a number"]
+    return "\n".join([*lines, "    free(workspace);", "    return 0;", "}", ""])
 
 
 def _wrapped(text: str) -> str:

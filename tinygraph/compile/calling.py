@@ -191,7 +191,8 @@ class Recycled:
 
     def take(self) -> np.ndarray:
         for array in self.arrays:
-            if sys.getrefcount(array) == _RECYCLABLE:
+            if sys.getrefcount(array) == _RECYCLABLE and array.shape == self.shape and array.dtype is self.dtype:
+                array.flags.writeable = True
                 return array
         array = np.empty(self.shape, self.dtype)
         if len(self.arrays) < 3:

@@ -146,9 +146,8 @@ class Entry:
         outputs = [f"y{i}" for i in range(len(found.program.outputs))]
         self.rebuild = eval(f"lambda {', '.join(outputs)}: {found.result}", found.scope)  # of names given by number
         self.program, self.report = optimized(found.program)
-        self.executable = built(self.program, owner.target, owner.threads)
         self.unpacking = None if options or owner.static or owner.verify else unpacking(args)
-        self.quick = self.executable.quick(self)
+        self.executable, self.quick = built(self, owner.target, owner.threads)
         self.arity = len(args) if self.quick is not None else -1
 
     @property
@@ -330,19 +329,21 @@ class Unpacking(NamedTuple):
     scope: dict[str, Any]
 
 
-def built(program: Program, target: str, threads: int) -> Any:
-    """The program, printed by a target and ready to run."""
+def built(entry: Entry, target: str, threads: int) -> tuple[Any, Callable[..., Any] | None]:
+    """The program, printed by a target and ready to run, and the short way to call it, if there is one."""
     if target != "numpy":
         from . import native_target
 
         try:
-            return native_target.build(program, threads)
+            executable: Any = native_target.build(entry.program, threads)
+            return executable, executable.quick(entry)
         except native_target.Unavailable:
             if target == "native":
                 raise
     from . import numpy_target
 
-    return numpy_target.build(program)
+    executable = numpy_target.build(entry.program)
+    return executable, executable.quick(entry)
 
 
 class _Same:

@@ -352,6 +352,8 @@ class Reader:
     def elementwise(self, i: Instruction, index: tuple[Affine, ...]) -> Temp:
         operands = self.operands(i, index)
         dtype, result = loop_dtypes(i)
+        if i.op is ops.Power and dtype.kind != "f":
+            raise Unavailable("a power of integers has no native form: use target=\"numpy\"")
         texts = [self.cast(a, dtype) for a in operands]
         numbers = [x for x in operands if not isinstance(x, Temp)]
         if i.op in (ops.Maximum, ops.Minimum) and numbers and not math.isnan(numbers[0]):

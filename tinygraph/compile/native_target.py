@@ -492,6 +492,7 @@ class Printer:
                          f"  /* {var.shape} */")
         text = "\n".join("    " + line for line in body)
         used = [line for line in lines[2:] if line.split(" = ")[0].split()[-1].lstrip("*") in text]
+        used += [f"    (void){x};" for x in "pw" if not any(re.search(rf"\b{x}\b", line) for line in [*used, text])]
         gemms = "".join(f"typedef void gemm{c}(const char *, const char *, const int *, const int *, const int *, "
                         f"const {t} *, const {t} *,\n    const int *, const {t} *, const int *, const {t} *, {t} *, "
                         f"const int *);\ngemm{c} *{self.name}_gemm{c};\n\n"
