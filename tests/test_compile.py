@@ -1704,7 +1704,7 @@ class Function:
 
     def __call__(self, x: Any, y: Any) -> Any:
         values = [x, np.tanh(x) * y, y * x - 0.5]
-        exact = [x, y, x + 0 * y, -x]
+        exact = [x, x * 0 + y, x + 0 * y, -x]
         for kind, i, j in self.steps:
             a, b, e = values[i % len(values)], values[j % len(values)], exact[i % len(exact)]
             k = exact[j % len(exact)]

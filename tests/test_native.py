@@ -570,12 +570,16 @@ def test_integers_wrap_around_as_numpys_do(dtype):
 
 @pytest.mark.parametrize("dtype", [np.int64, np.int32])
 def test_powers_of_integers(dtype):
+    """They are NumPy's: C has none, and a negative exponent is an error."""
     a, b = np.array([3, -3, 2, 7, 0, 1, -1, 10], dtype), np.array([19, 19, 30, 10, 0, 9, 9, 9], dtype)
-    check(lambda a, b: (a**b, a**2, a**3, a**5), a, b)
-    if dtype == np.int64:
-        check(lambda a, b: a**b, np.array([3, -7]), np.array([39, 22]))
+    check(lambda a: (a**2, a**3), a)
+    with pytest.raises(native_target.Unavailable, match="a power of integers"):
+        native(lambda a, b: a**b)(a, b)
+    compiled = tg.compile(lambda a, b: a**b)
+    with np.errstate(all="ignore"):
+        np.testing.assert_array_equal(compiled(a, b), a**b)
     with pytest.raises(ValueError, match="negative integer powers"):
-        native(lambda a, b: a**b)(a, -b)
+        compiled(a, -b)
 
 
 SUMS: dict[str, Callable[[Any], Any]] = {

@@ -353,8 +353,11 @@ def named(items: Any) -> Any:
 
 
 def every_op(base: Any = tg.Op) -> set[type[tg.Op]]:
-    """The ops that the package defines, wherever; but not `Variable`, which every transform wraps around its inputs."""
-    found = {op for op in base.__subclasses__() if op.__module__.startswith("tinygraph.") and op is not Variable}
+    """The ops that the package defines, wherever; but not `Variable`, which every transform wraps around its inputs,
+    nor those that are tested elsewhere: of the compiler's programs, and of random numbers."""
+    elsewhere = ("tinygraph.compile.", "tinygraph.random")
+    found = {op for op in base.__subclasses__() if op.__module__.startswith("tinygraph.") and op is not Variable
+             and not op.__module__.startswith(elsewhere)}
     return {op for op in found if hasattr(op, "forward")}.union(*map(every_op, found))
 
 

@@ -61,7 +61,7 @@ def write(executable: Any, path: str | os.PathLike[str]) -> None:
 # What may not name an argument: words of C, and what the files use.
 _RESERVED = """auto break case char const continue default do double else enum extern float for goto if inline int long
 register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while asm typeof
-i p w workspace failed main malloc free printf fprintf stderr aligned_alloc memset memcpy NAN INFINITY NULL linux unix
+i p w workspace failed main calloc malloc free printf fprintf stderr aligned_alloc memset memcpy NAN INFINITY NULL linux unix
 exp expm1 log log1p sin cos tanh pow""".split()
 
 
@@ -142,7 +142,7 @@ def _example(executable: Any, stem: str) -> str:
             lines.append(f"    {ctype} {name} = {number(0.01 if var.dtype.kind == 'f' else 1, var.dtype)};")
         else:
             value = "0" if kind == "output" or var.dtype.kind != "f" else "0.01 * (i % 100) - 0.5"
-            lines += [f"    {ctype} *{name} = malloc({max(var.nbytes, 1)});",
+            lines += [f"    {ctype} *{name} = calloc({max(var.nbytes, 1)}, 1);",
                       f"    for (long i = 0; i < {var.size}; i++) {name}[i] = {value};"]
         calls.append(name)
     size = executable.symbol.upper() + "_WORKSPACE"
