@@ -124,8 +124,10 @@ class NNClassifier:
         return self.layers[-1](Z)
 
     def loss_node(self, X: ArrayLike, t: ArrayLike) -> Node:
-        """The loss as a node: print `tg.Tape(node)`, sweep it, compile it, or build further on it. X and t may be nodes;
-        their values are then not checked, except that the labels are classes."""
+        """The loss as a node: print `tg.Tape(node)`, sweep it, compile it, or build further on it.
+
+        X and t may be nodes; their values are then not checked, except that the labels are classes.
+        """
         Z = self.logits_node(X)
         return LogSoftmaxNLL(Z, t if isinstance(t, Node) else check_labels(t, Z.shape[1], self.n_classes), axis=0)
 

@@ -59,10 +59,11 @@ def write(executable: Any, path: str | os.PathLike[str]) -> None:
 
 
 # What may not name an argument: words of C, and what the files use.
-_RESERVED = """auto break case char const continue default do double else enum extern float for goto if inline int long
-register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while asm typeof
-i p w workspace failed main calloc malloc free printf fprintf stderr aligned_alloc memset memcpy NAN INFINITY NULL linux unix
-exp expm1 log log1p sin cos tanh pow""".split()
+_RESERVED = set(re.findall(r"\w+", """
+    auto break case char const continue default do double else enum extern float for goto if inline int long register
+    restrict return short signed sizeof static struct switch typedef union unsigned void volatile while asm typeof
+    i p w workspace failed main calloc malloc free printf fprintf stderr aligned_alloc memset memcpy NAN INFINITY NULL
+    linux unix exp expm1 log log1p sin cos tanh pow"""))
 
 
 def _arguments(executable: Any) -> list[tuple[str, str, Var, str]]:

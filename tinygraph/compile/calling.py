@@ -1,9 +1,10 @@
 """Calling: the short way from Python to a native program.
 
 For a step that takes two microseconds, asking each array for its address in Python would take longer than the step. So
-beside the program stands a C function that is handed the Python objects as they are, in a list: it checks types, shapes and layout
-against the signature it was printed for, checks that nobody else holds the arrays of the states that it writes into,
-and collects the addresses. Anything unexpected sends the call the long way round, through `Executable.run`.
+beside the program stands a C function that is handed the Python objects as they are, in a list: it checks types, shapes
+and layout against the signature it was printed for, checks that nobody else holds the arrays of the states that it
+writes into, and collects the addresses. Anything unexpected sends the call the long way round, through
+`Executable.run`.
 
 It reads NumPy's array object as NumPy's own headers declare it to extension modules, and two slots of the engine's
 nodes; `layout` looks both up in live objects, and where it does not find what it expects, there is no short way.

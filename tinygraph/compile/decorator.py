@@ -251,7 +251,8 @@ def traced(owner: Compiled, args: Any, options: Any) -> Traced:
             if isinstance(x, State) or as_value(x) in trace.returned:
                 x = Identity(x)  # each result is an array of its own
             trace.returned.add(as_value(x))
-            scalar = numbers and not x.shape and not getattr(x._value, "weak", False)  # a function of Python numbers returns such
+            # A function of Python numbers returns such.
+            scalar = numbers and not x.shape and not getattr(x._value, "weak", False)
             return f"y{output(as_value(x))}" + ".item()" * scalar
         if isinstance(x, np.ndarray):
             return f"{constant(plain_array(x))}.copy()"
