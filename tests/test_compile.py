@@ -1455,7 +1455,6 @@ def called_before(f, target):
     return compiled
 
 
-# FAILS as of writing, called before: the short way does not ask whether a trace is on, so the inner step runs at once.
 @pytest.mark.parametrize("wrapped", [lambda f, target: f, lambda f, target: tg.compile(f, target=target),
                                      called_before], ids=["eager", "compiled", "called before"])
 def test_a_compiled_step_inside_a_compiled_step(wrapped, target):

@@ -77,7 +77,7 @@ class Compiled:
             raise ValueError(f"static={sorted(unknown)}: the function has no argument of that name")
 
     def __call__(self, *args: Any, **options: Any) -> Any:
-        if len(args) == self.arity and not options:
+        if len(args) == self.arity and not options and TRACE.get() is None:
             result = self.quick(*args)
             if result is not NotImplemented:
                 return result
