@@ -552,7 +552,6 @@ def test_casts_are_those_of_numpy():
         check(f, x, i, digits=0)
 
 
-# FAILS as of writing: C leaves open what a signed sum does that is too large, and GCC takes (a + 1) > a for true
 # (-fwrapv says otherwise); powers of integers go through doubles, and a negative exponent is no error.
 @pytest.mark.parametrize("dtype", [np.int64, np.int32, np.int8, np.uint8, np.uint64])
 def test_integers_wrap_around_as_numpys_do(dtype):
@@ -1050,7 +1049,6 @@ def test_a_large_result_that_is_held_is_not_recycled(hold):
             assert next(thing) == k
 
 
-# FAILS as of writing: an array is handed out again as its last holder left it: read-only, reshaped, of another dtype.
 def test_a_recycled_result_is_as_new():
     compiled, x = native(lambda x: x * 2), np.ones(10_000)
 
