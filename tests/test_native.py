@@ -552,7 +552,6 @@ def test_casts_are_those_of_numpy():
         check(f, x, i, digits=0)
 
 
-# (-fwrapv says otherwise); powers of integers go through doubles, and a negative exponent is no error.
 @pytest.mark.parametrize("dtype", [np.int64, np.int32, np.int8, np.uint8, np.uint64])
 def test_integers_wrap_around_as_numpys_do(dtype):
     info = np.iinfo(dtype)
