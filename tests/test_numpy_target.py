@@ -30,6 +30,7 @@ from tinygraph.compile import buffers, numpy_plan, numpy_target, numpy_text
 from tinygraph.compile.passes import optimized
 from tinygraph.compile.program import Program, evaluated
 from tinygraph.op import Elementwise, Primitive
+from tinygraph.ops.selection import ARRAY
 
 from .cases import CASES, Case, is_float
 from .test_passes import programs, run, values_for
@@ -182,6 +183,47 @@ def test_random_programs(improve, program, seed):
     inputs, states = values_for(program, seed)
     assume(is_exact_enough(program, inputs, states))
     assert_runs(program, inputs, states, improve(program))
+
+
+@pytest.mark.usefixtures("thresholds")
+def test_expressions_have_the_parentheses_that_they_need():
+    rng = np.random.default_rng(0)
+    x, y, z = rng.normal(size=(3, 20)) + 3
+    a, b, c = rng.random((3, 20)) < 0.5
+    n = rng.integers(0, 9, 20)
+    for f, given_ in [
+        (lambda x, y, z: x - (y - z), (x, y, z)), (lambda x, y, z: (x - y) - z, (x, y, z)),
+        (lambda x, y, z: x / (y / z), (x, y, z)), (lambda x, y, z: x / (y * z), (x, y, z)),
+        (lambda x, y, z: (x + y) * (z - x), (x, y, z)), (lambda x, y, z: -(x - y) * z, (x, y, z)),
+        (lambda x, y, z: 1.5 - (x - (2.5 - y)) / (z - -0.5), (x, y, z)), (lambda x, y: -(-x - -y), (x, y)),
+        (lambda x, y, z: (x < y) == (y < z), (x, y, z)), (lambda x, y, z: (x < y) & (y < z) | (x > z), (x, y, z)),
+        (lambda a, b, c: a & (b | c), (a, b, c)), (lambda a, b, c: (a ^ b) & (b ^ c) | a, (a, b, c)),
+        (lambda a, b, c: ~(a & b) ^ ~c, (a, b, c)), (lambda n: (n << 2) + 1 >> 1, (n,)),
+        (lambda n: n >> (n - (n - 1)), (n,)), (lambda x, y: (x - y).reshape(4, 5).T - (y - x).reshape(5, 4), (x, y)),
+    ]:
+        close(compiled(f)(*given_), f(*given_))
+
+
+@pytest.mark.usefixtures("thresholds")
+def test_what_is_used_twice_is_not_written_over():
+    v, x = tg.State(np.arange(300.0), "v"), np.linspace(1, 2, 300)
+
+    @compiled
+    def decayed(x):
+        slower = 0.5 * v.value
+        v.value = slower + x
+        return slower * x
+
+    close(decayed(x), 0.5 * np.arange(300.0) * x)
+    close(v.value, 0.5 * np.arange(300.0) + x)
+
+    def scattered(x, i):
+        part = ops.ScatterAdd.apply(x, shape=(600,), index=(slice(0, 600, 2),))
+        rows = ops.ScatterAdd.apply(x, i, shape=(600,), index=(ARRAY,))
+        return np.exp(part) + part, rows * rows + rows, part + rows
+
+    i = np.arange(300) // 2
+    close(compiled(scattered)(x, i), scattered(x, i))
 
 
 class Twice(Primitive):
@@ -583,14 +625,15 @@ def test_numbers_stay_numbers_and_types_stay_types():
 def test_constants_of_every_kind_are_written(tmp_path):
     rng = np.random.default_rng(0)
     constants = [np.arange(12).reshape(3, 4), np.arange(4.0), np.full((3, 4), -0.0), np.full((3, 4), np.nan),
-                 np.array([[1], [2], [-3]], np.int8), np.zeros((2, 0, 3, 4)), np.array([True, False, True, False]),
+                 np.array([[1], [2], [-3]], np.int8), np.array([0.0, -0.0, 0.0, 0.0]), np.zeros((2, 0, 3, 4)),
+                 np.array([True, False, True, False]),
                  np.array([np.inf, -np.inf, np.nan, -0.0]), rng.normal(size=(3, 4)), rng.normal(size=(3, 4)) + 1j,
                  np.array([1e-320, 0.1, 1e300, 3.0], np.float64), rng.normal(size=(3, 4)).astype(np.float16),
                  rng.integers(0, 9, (3, 4), np.uint8), np.array(0.1, np.float32), np.full((3, 4), 0.1, np.float32),
                  rng.normal(size=(2000, 3, 4))[::2], np.array([1j, 2, 3, 4])]
 
     def f(x):
-        return [x + c for c in constants]
+        return [x * c for c in constants]
 
     x = np.ones((3, 4))
     g = compiled(f)
