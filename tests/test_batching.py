@@ -21,7 +21,8 @@ from tinygraph.batching import RULES, batched
 from tinygraph.op import Elementwise, Primitive
 from tinygraph.ops.selection import ARRAY
 
-from .cases import CASES, RANDOM, Case, index_case, is_float
+from .cases import CASES, RANDOM, Case, is_float
+from .cases.basic import index_case
 from .test_calculus import functions, rosenbrock, vectors
 
 

@@ -1025,12 +1025,15 @@ def test_a_state_takes_what_it_would_take_eagerly(target):
 
     def f(x):
         narrow.value = x
-        narrow.value = narrow.value * np.float64(2)
+        read = narrow.value * 1
+        narrow.value = narrow.value * np.float64(3)
         shape.value = np.array([[1, 2], [3, 4]])
+        return read, narrow.value * 1
 
-    compiled = tg.compile(f, target=target)
-    compiled(np.ones(3))
-    np.testing.assert_array_equal(narrow.value, np.full(3, 2, np.float32), strict=True)
+    compiled, tenth = tg.compile(f, target=target), np.full(3, 0.1, np.float32)
+    tripled = (tenth * np.float64(3)).astype(np.float32)
+    close(compiled(np.full(3, 0.1)), (tenth, tripled))
+    np.testing.assert_array_equal(narrow.value, tripled, strict=True)
     np.testing.assert_array_equal(shape.value, [[1.0, 2], [3, 4]], strict=True)
     for wrong, error in [(np.ones(4), ValueError), (np.ones(3) * 1j, TypeError)]:
         with pytest.raises(error, match="cannot take a value"):
@@ -1204,17 +1207,22 @@ def test_an_array_that_was_assigned_is_not_written_into(target):
         s.value = s.value + 1
 
     compiled = tg.compile(f, target=target)
-    whole = np.zeros((4, 3))
-    buffer = bytearray(48)
-    for array in (np.zeros((2, 3)), whole[1:3], np.zeros((3, 2)).T, np.zeros((2, 3), order="F"), whole[::2],
-                  np.frombuffer(buffer).reshape(2, 3), np.frombuffer(bytes(48)).reshape(2, 3)):
+    compiled()
+    for array in (np.zeros((2, 3)), np.zeros((3, 2)).T, np.zeros((2, 3), order="F"),
+                  np.frombuffer(bytes(48)).reshape(2, 3)):
         s.assign(array)
         for _ in range(3):
             compiled()
         np.testing.assert_array_equal(s.value, 3)
         np.testing.assert_array_equal(array, 0)
-    assert not any(buffer)
-    assert not whole.any()
+    whole, flat, buffer = np.zeros((4, 3)), np.zeros(6), bytearray(48)
+    for make in (lambda: whole[1:3], lambda: whole[::2], lambda: flat.reshape(2, 3), lambda: flat.reshape(3, 2).T,
+                 lambda: np.frombuffer(buffer).reshape(2, 3), lambda: np.asarray(memoryview(whole))[:2]):
+        s.assign(make())  # nobody holds the array, but somebody its memory
+        for _ in range(3):
+            compiled()
+        np.testing.assert_array_equal(s.value, 3)
+        assert not any([whole.any(), flat.any(), *buffer])
 
 
 def bad_labels(net: Any, target: str, **options: Any) -> Callable[..., Any]:
@@ -1925,6 +1933,19 @@ def test_threads_that_take_each_others_place_in_the_cache():
         return run
 
     assert all(together(*map(work, states)))
+
+
+def test_threads_that_call_with_more_and_with_fewer_arguments(target):
+    """The short way of the one is not tried with the arguments of the other."""
+    compiled = tg.compile(lambda x, y=2.0: x * y, target=target)
+
+    def work(*args: Any) -> Callable[[], Any]:
+        def run() -> int:
+            return sum(float(compiled(*args)) for _ in range(3000))
+        return run
+
+    compiled(1.0), compiled(1.0, 3.0)
+    assert together(work(1.0), work(1.0, 3.0), work(1.0), work(1.0, 3.0)) == [6000, 9000, 6000, 9000]
 
 
 def test_tracing_in_one_thread_is_nothing_to_another():

@@ -524,7 +524,7 @@ def test_calls_of_other_signatures_take_the_long_way():
     f = compiled(lambda x, weak, flag: x * weak if flag else x + weak)
     x = np.ones((2, 3))
     f(x, 2.0, True)
-    quick = f.last.quick
+    quick = f.last.short[1]
     close(quick(x, 3.0, True), 3 * x)
     for other in [(x[0], 2.0, True), (x.astype("f4"), 2.0, True), (x, 2, True), (x, np.float64(2), True),
                   (x, 2.0, False), (x.tolist(), 2.0, True), (x.astype(">f8"), 2.0, None)]:

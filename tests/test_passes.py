@@ -31,7 +31,7 @@ from tinygraph.compile.sparsity import skip_zeros
 from tinygraph.op import Elementwise, Op
 from tinygraph.ops.selection import ARRAY
 
-from .cases import product
+from .cases.basic import product
 
 # ----------------------------------------------------------------------------------------------------- random programs
 

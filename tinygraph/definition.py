@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from .node import WATCHER, Node, State, Value, describe, next_serial, plain_array
+from .node import TWINS, WATCHER, Node, State, Value, describe, next_serial, plain_array
 
 
 def read_definition(cls: type[Any]) -> None:
@@ -109,6 +109,50 @@ def numpy_call(cls: type[Any], function: Callable[..., Any]) -> Callable[..., An
 
     call.__module__, call.__qualname__ = cls.__module__, cls.__qualname__
     return call
+
+
+def counterpart(*functions: Callable[..., Any]) -> Callable[[Any], Any]:
+    """Decorates what these functions of NumPy are on nodes, written with functions that nodes know already.
+
+    It names the arguments that it takes as NumPy does. Others must be left at their defaults: NotImplementedError if
+    not, TypeError if that is `out`.
+    """
+    def register(f: Any) -> Any:
+        code = f.__code__
+        known = code.co_varnames[:code.co_argcount + code.co_kwonlyargcount]
+        for function in functions:
+            TWINS[function] = _call(f, frozenset(known), function)
+        return f
+
+    return register
+
+
+def _call(f: Any, known: frozenset[str], function: Callable[..., Any]) -> Callable[..., Any]:
+    def call(*args: Any, **options: Any) -> Any:
+        if len(args) < 2 and options.keys() <= known:
+            return f(*args, **options)
+        parameters = _parameters(function)
+        names = [name for name, p in parameters.items() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+        if not names:  # any number of arrays
+            return f(*args, **_taken(function, parameters, options, known))
+        if len(args) > len(names):
+            raise TypeError(f"np.{function.__name__} takes {len(names)} arguments, got {len(args)}")
+        given = {**dict(zip(names, args, strict=False)), **options}
+        return f(**_taken(function, parameters, given, known))
+
+    call.__module__, call.__qualname__, call.__doc__ = f.__module__, f.__qualname__, f.__doc__
+    return call
+
+
+def _taken(function: Callable[..., Any], parameters: Any, given: dict[str, Any], known: frozenset[str]) -> Any:
+    """The arguments without those that the counterpart does not know and that say nothing."""
+    if given.get("out") is not None:
+        raise TypeError(f"np.{function.__name__} cannot write a node into an array: leave out= away")
+    for name in [name for name in given if name not in known]:
+        value = given.pop(name)
+        if name not in parameters or value is not parameters[name].default:
+            raise NotImplementedError(f"np.{function.__name__} on nodes takes no {name}=")
+    return given
 
 
 @cache

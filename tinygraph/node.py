@@ -28,6 +28,9 @@ import numpy.typing as npt
 # arguments. The layers above fill it in.
 TWINS: dict[Any, Callable[..., Any]] = {}
 
+# Imports of families of ops that few programs need: run, one after the other, when a function is not in TWINS.
+LATE: list[Callable[[], object]] = []
+
 # The functions that `ufunc.reduce` is another name for.
 REDUCTIONS = {np.add: np.sum, np.maximum: np.max, np.minimum: np.min}
 
@@ -256,8 +259,8 @@ class Node:
         if "out" in options:
             raise TypeError(f"np.{ufunc.__name__} cannot write a node into an array (out=, or `array += node`): "
                             "write `array = array + node`, which makes a new node")
-        if method == "__call__" and ufunc in TWINS and not options:
-            return TWINS[ufunc](*inputs)
+        if method == "__call__" and not options and (twin := twin_of(ufunc)) is not None:
+            return twin(*inputs)
         if method == "reduce" and ufunc in REDUCTIONS:
             return TWINS[REDUCTIONS[ufunc]](*inputs, **{"axis": 0, **options})
         name = f"the ufunc {ufunc.__name__}" + ("" if method == "__call__" else f".{method}")
@@ -266,9 +269,9 @@ class Node:
         raise NotImplementedError(f"{name} on nodes takes no {', '.join(options)}=")
 
     def __array_function__(self, function: Callable[..., Any], types: Any, args: Any, kwargs: Any) -> Any:
-        if function not in TWINS:
+        if (twin := twin_of(function)) is None:
             raise _not_covered(f"{function.__module__}.{function.__name__}".replace("numpy", "np", 1))
-        return TWINS[function](*args, **kwargs)
+        return twin(*args, **kwargs)
 
     # -------------------------------------------------------------------------------------------------------- refusals
 
@@ -437,6 +440,13 @@ class Parameter(State):
             if grad.shape != self.shape:
                 raise ValueError(f"{describe(self)} cannot take a gradient of shape {grad.shape}")
         self._grad = grad
+
+
+def twin_of(function: Any) -> Callable[..., Any] | None:
+    """What does the work of a function on nodes, if anything does."""
+    while (twin := TWINS.get(function)) is None and LATE:
+        LATE.pop()()
+    return twin
 
 
 def constant(array: Any) -> Value:

@@ -7,6 +7,7 @@ import inspect
 import keyword
 import os
 import re
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -69,16 +70,17 @@ class Compiled:
         self.f, self.target, self.threads, self.verify, self.cache_size = f, target, threads, verify, cache_size
         self.static = frozenset(static)
         self.entries: OrderedDict[Any, Entry] = OrderedDict()
+        self.lock = threading.RLock()  # of the entries, which move at each look
         self.last: Entry | None = None
-        self.quick: Callable[..., Any] = lambda: NotImplemented  # the short way of the entry called last
-        self.arity = -1
+        self.short: tuple[int, Any] = (-1, None)  # the short way of an entry called, and for how many arguments it is
         self.names = _parameter_names(f)
         if unknown := self.static - set(self.names):
             raise ValueError(f"static={sorted(unknown)}: the function has no argument of that name")
 
     def __call__(self, *args: Any, **options: Any) -> Any:
-        if len(args) == self.arity and not options and TRACE.get() is None:
-            result = self.quick(*args)
+        arity, quick = self.short  # read at once: another thread may put another one there
+        if len(args) == arity and not options and TRACE.get() is None:
+            result = quick(*args)
             if result is not NotImplemented:
                 return result
         leaves: list[Any] = []
@@ -89,14 +91,16 @@ class Compiled:
 
     def entry(self, key: Any, args: Any, options: Any) -> Entry:
         """What is kept for arguments like these: found, or made by tracing and building."""
-        entry = self.entries.get(key)
+        with self.lock:
+            entry = self.entries.get(key)
         if entry is None or not entry.valid:
             entry = Entry(self, args, options)
+        with self.lock:
             self.entries[key] = entry
+            self.entries.move_to_end(key)
             if len(self.entries) > self.cache_size:
                 self.entries.popitem(last=False)
-        self.entries.move_to_end(key)
-        self.last, self.quick, self.arity = entry, entry.quick or self.quick, entry.arity
+        self.last, self.short = entry, entry.short
         return entry
 
     def trace(self, *args: Any, **options: Any) -> Program:
@@ -147,8 +151,8 @@ class Entry:
         self.rebuild = eval(f"lambda {', '.join(outputs)}: {found.result}", found.scope)  # of names given by number
         self.program, self.report = optimized(found.program)
         self.unpacking = None if options or owner.static or owner.verify else unpacking(args)
-        self.executable, self.quick = built(self, owner.target, owner.threads)
-        self.arity = len(args) if self.quick is not None else -1
+        self.executable, quick = built(self, owner.target, owner.threads)
+        self.short = (-1 if quick is None else len(args), quick)
 
     @property
     def valid(self) -> bool:

@@ -1,0 +1,5 @@
+"""The registry of calls of functions, from which tests are generated: a module a family, `registry` for all."""
+
+from . import basic as basic
+from .registry import CALLS as CALLS
+from .registry import Call as Call
