@@ -340,6 +340,27 @@ def test_gradients_of_products():
     check(tg.value_and_grad(lambda A, B, v: np.sum(np.tanh(A @ B) @ v), (0, 1, 2)), A, B, v, digits=2)
 
 
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("shapes", [
+    ((128, 100), (100, 80)), ((80, 100), (100, 128)), ((10, 300), (300, 400)), ((400, 300), (300, 1)),
+    ((97, 101), (101, 103)), ((3, 70, 80), (3, 80, 90)), ((2, 1, 70, 80), (80, 90)), ((4, 70, 80), (4, 80, 60))])
+def test_products_shared_out_in_bands(shapes, threads):
+    """Of rows or of columns; transposed or not, and added to a state in place."""
+    A, B = (rng(i).normal(size=shape) / 10 for i, shape in enumerate(shapes))
+    def flip(x):
+        return np.swapaxes(x, -1, -2)
+    check(lambda A, B, C, D: (A @ B, flip(C) @ B, A @ flip(D), flip(C) @ flip(D)), A, B, flip(A).copy(), flip(B).copy(),
+          digits=2, threads=threads)
+    W = tg.State(A @ B)
+
+    @tg.compile(target="native", threads=threads)
+    def step(A, B):
+        W.value = W.value - 0.5 * (A @ B)
+
+    step(A, B)
+    close(W.value, 0.5 * (A @ B), 2)
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 def test_products_with_threads(threads):
     """How many threads BLAS uses is as before after the call."""

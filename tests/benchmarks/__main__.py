@@ -26,7 +26,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="name", help=f"which to run, of {', '.join(NAMES)} (default: all)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every measured number there")
-    parser.add_argument("--update", type=Path, metavar="FILE", help="replace the tables of that Markdown page")
+    parser.add_argument("--update", type=Path, metavar="FILE", help="replace their tables on that Markdown page")
     group = parser.add_argument_group("options of `compiled`")
     group.add_argument("--threads", type=numbers, default=[1], metavar="N,...", help="one run for each (default: 1)")
     group.add_argument("--rows", type=numbers, metavar="N,...", help="the rows of its table (default: all)")
@@ -48,10 +48,10 @@ def main() -> None:
                 reports[f"compiled {threads}"] = run(name, threads, {**compiled, "threads": threads})
         else:
             reports[name] = run(name)
-    text = page(list(reports.values()), dict.fromkeys(THREADS, "1"))
-    print(text)
+    print(page(list(reports.values()), dict.fromkeys(THREADS, "1")))
     if options.update:
-        update(options.update, text)
+        for name, report in reports.items():
+            update(options.update, name, page([report], dict.fromkeys(THREADS, "1")))
     if options.json:
         measured = {name: report.numbers for name, report in reports.items()}
         options.json.write_text(json.dumps(measured, indent=1), encoding="utf-8")

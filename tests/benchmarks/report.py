@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 PEERS = {"torch": "PyTorch", "jax": "JAX", "pytensor": "PyTensor", "autograd": "HIPS autograd", "mygrad": "MyGrad"}
-BEGIN, END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
 
 
 @dataclass
@@ -62,7 +61,7 @@ def page(reports: list[Report], threads: dict[str, str]) -> str:
             for report in reports for bar in report.bars]
     parts = [environment(threads)]
     if bars:
-        parts.append("### The bars\n\n" + table(["promise", "measured", "at most", "verdict"], bars) + "\n")
+        parts.append(table(["promise", "measured", "at most", "verdict"], bars) + "\n")
     return "\n".join([*parts, *[report.markdown() for report in reports]])
 
 
@@ -93,10 +92,11 @@ def processor() -> str:
     return f"{models[0]}, {len(models)} cores" if models else platform.processor() or "processor unknown"
 
 
-def update(file: Path, text: str) -> None:
-    """Put `text` between the two marker comments of a Markdown file; ValueError if it does not hold both."""
-    before, begin, rest = file.read_text(encoding="utf-8").partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"{file} does not hold the comments {BEGIN} and {END}")
-    file.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
+def update(file: Path, name: str, text: str) -> None:
+    """Put `text` between the marker comments that a Markdown file has for a benchmark; ValueError if it has none."""
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    before, found, rest = file.read_text(encoding="utf-8").partition(begin)
+    _, closed, after = rest.partition(end)
+    if not found or not closed:
+        raise ValueError(f"{file} does not hold the comments {begin} and {end}")
+    file.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")

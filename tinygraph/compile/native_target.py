@@ -91,6 +91,7 @@ class Copy:
 Step = Any
 
 
+SHARED = 1_000_000  # multiplications from which on the products of matrices are shared out among threads
 ROUNDS = 8  # of looking for what is computed again and again
 
 
@@ -420,7 +421,7 @@ def declarations(body: str) -> str:
 
 
 _THREADS = """\
-/* How many threads BLAS uses is read and set for the time of a call, where it can be. */
+/* BLAS uses one thread for the time of a call, where that can be set: what is shared out is shared out here. */
 int (*{name}_get)(void);
 void (*{name}_set)(int);
 
@@ -428,10 +429,10 @@ void (*{name}_set)(int);
 _OUTER = """\
 int {name}(void *const *p, char *w)
 {{
-    const int before = {name}_get ? {name}_get() : {threads};
-    if (before != {threads} && {name}_set) {name}_set({threads});
+    const int before = {name}_get ? {name}_get() : 1;
+    if (before != 1 && {name}_set) {name}_set(1);
     const int code = {name}_run(p, w);
-    if (before != {threads} && {name}_set) {name}_set(before);
+    if (before != 1 && {name}_set) {name}_set(before);
     return code;
 }}
 """
@@ -501,7 +502,7 @@ class Printer:
         if not gemms:
             return head + "\n".join([*lines[:2], *used, "", text, "    return 0;", "}", ""])
         lines[0] = "static " + lines[0].replace(f"{self.name}(", f"{self.name}_run(")
-        outer = _OUTER.format(name=self.name, threads=self.threads)
+        outer = _OUTER.format(name=self.name)
         return head + gemms + _THREADS.format(name=self.name) + "\n".join(
             [*lines[:2], *used, "", text, "    return 0;", "}", "", outer])
 
@@ -582,23 +583,35 @@ class Printer:
                            for x in g.factor)
         lines.append(f"    const int m = {n}, n = {m}, k = {k}, lda = {ldb}, ldb = {lda}, ldc = {n}; "
                      f"const {t} alpha = {'-(' + factors + ')' if factors else 1}, beta = {int(bool(factors))};")
-        out = self.place(g.out)
-        size = math.prod(batch)
-        shared = size > 1 and self.threads > 1  # the matrices are shared out, each to one thread
+        out, size = self.place(g.out), math.prod(batch)
+        shared = self.threads > 1 and size * m * n * k > SHARED
+        bands = self.threads if shared and size % self.threads else 1
         if shared:
-            lines += [f"    if ({self.name}_set) {self.name}_set(1);",
-                      f"    #pragma omp parallel for num_threads({self.threads}) schedule(static)"]
-        if batch:
-            lines.append(f"    for (int64_t i = 0; i < {size}; i++) {{")
-            step = size
+            lines.append(f"    #pragma omp parallel for num_threads({self.threads}) schedule(static)")
+        if size * bands > 1:
+            lines.append(f"    for (int64_t i = 0; i < {size * bands}; i++) {{")
+            step = size * bands
             for d, length in enumerate(batch):
                 step //= length
                 lines.append(f"        const int64_t i{d} = i / {step} % {length};")
-            out = f"{out} + i*{m * n}"
-        call = f"{self.name}_gemm{c}"
-        lines.append(f'        {call}("{fb}", "{fa}", &m, &n, &k, &alpha, {b}, &lda, {a}, &ldb, &beta, {out}, &ldc);')
-        lines += ["    }"] * bool(batch)
-        lines += [f"    if ({self.name}_set) {self.name}_set({self.threads});"] * shared
+            out += f" + i / {bands} * {m * n}" if size > 1 else ""
+        elif batch:
+            lines.append(f"    {{ const int64_t {', '.join(f'i{d} = 0' for d in range(len(batch)))};")
+        if bands > 1:  # of rows, or of columns if those are more, in multiples of what fills a line of the cache
+            length, name = (m, "n") if m >= n else (n, "m")
+            first, last = (f"{length} * (i % {bands}{one}) / {bands}" for one in ("", " + 1"))
+            lines.append(f"        const int64_t low = ({first}) & ~15, high = i % {bands} == {bands - 1} ? {length} : "
+                         f"({last}) & ~15;\n        const int {name}_ = high - low;")
+            if m >= n:
+                a, out = f"{a} + low*{g.A.strides[-2]}", f"{out} + low*{n}"
+            else:
+                b, out = f"{b} + low*{g.B.strides[-1]}", f"{out} + low"
+            call_m, call_n = ("&m", "&n_") if m >= n else ("&m_", "&n")
+        else:
+            call_m, call_n = "&m", "&n"
+        operands = f"{call_m}, {call_n}, &k, &alpha, {b}, &lda, {a}, &ldb, &beta, {out}, &ldc"
+        lines.append(f'        {self.name}_gemm{c}("{fb}", "{fa}", {operands});')
+        lines += ["    }"] * bool(batch or bands > 1)
         return [*lines, "}"]
 
 
