@@ -35,7 +35,7 @@ LAYERS = [
     {"detect"},
     {"compile"},
     {"testing"},
-    {"nn", "optim"},
+    {"nn", "optim", "optimize"},
     {"classifier"},
     {"checkpoints", "data", "drawing", "sklearn", "training"},
     {"__init__"},

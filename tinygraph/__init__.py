@@ -9,6 +9,7 @@ from .compile import compile
 from .detect import detect_changes, detect_nan
 from .node import Node, Parameter, State, constant
 from .op import Elementwise, Op, Primitive
+from .optimize import least_squares, minimize, root
 from .random import Stream
 from .tape import Tape, backprop
 
@@ -32,7 +33,10 @@ __all__ = [
     "hvp",
     "jacobian",
     "jvp",
+    "least_squares",
+    "minimize",
     "ops",
+    "root",
     "value_and_grad",
     "vjp",
 ]
