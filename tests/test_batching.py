@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tinygraph as tg
-from tinygraph import calculus, ops
+from tinygraph import calculus, ops, recording
 from tinygraph.batching import RULES, batched
 from tinygraph.op import Elementwise, Primitive
 from tinygraph.ops.selection import ARRAY
@@ -157,7 +157,7 @@ def test_no_gradient_flows_through_what_stops_it():
 
 def test_every_primitive_has_a_rule():
     """What has none goes through one entry after the other, and is right as well."""
-    primitives = [op for op in [*map(vars(ops).get, ops.__all__), calculus.Variable] if not op.traceable]
+    primitives = [op for op in [*map(vars(ops).get, ops.__all__), recording.Variable] if not op.traceable]
     assert not [op for op in primitives if op not in RULES and not issubclass(op, Elementwise)]
 
 

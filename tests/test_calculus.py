@@ -4,6 +4,7 @@ Numbers come from formulas, from scipy, or from complex step on plain NumPy (see
 last parts differentiate the documents' loss three times, and state laws of calculus for random functions.
 """
 
+import collections
 import itertools
 import math
 from typing import Any
@@ -16,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tinygraph as tg
+from tinygraph import structure
 from tinygraph.ops import AddBias, LogSoftmaxNLL, MatMul, ReLU
 
 from .oracles import along, complex_step, differences, gradient
@@ -98,7 +100,7 @@ def test_an_argument_that_is_not_there_is_refused(transform, argnums):
         transform(three, argnums)(*THREE)
 
 
-@pytest.mark.parametrize("argnums", [1.0, "x", None])
+@pytest.mark.parametrize("argnums", [1.0, None, (0, 1.0)])
 def test_the_number_of_an_argument_is_an_integer(argnums):
     with pytest.raises(TypeError, match="cannot be interpreted as an integer"):
         tg.grad(three, argnums)(*THREE)
@@ -124,17 +126,19 @@ def test_what_is_not_differentiated_is_passed_on_untouched():
 @each_transform
 @pytest.mark.parametrize("x", [3, True, np.arange(3), np.array([True, False]), np.int8(1)], ids=repr)
 def test_integers_and_booleans_are_refused(transform, x):
-    with pytest.raises(TypeError, match=r"argument 0 .*has no derivative: give floats"):
+    with pytest.raises(TypeError, match=r"args\[0\] .*has no derivative: give floats"):
         transform(cubes, x)
 
 
 def test_the_refusal_names_the_argument():
     for argnums in 1, -2, (0, 1):
-        with pytest.raises(TypeError, match=r"grad: argument (1|-2) "):
+        with pytest.raises(TypeError, match=r"grad: args\[1\] "):
             tg.grad(three, argnums)(2.0, 3, 5.0)
-    with pytest.raises(TypeError, match="vjp: argument 2 "):
+    with pytest.raises(TypeError, match=r"grad: y "):
+        tg.grad(three, "y")(2.0, y=3, z=5.0)
+    with pytest.raises(TypeError, match=r"vjp: args\[2\] "):
         tg.vjp(three, 2.0, 3.0, 5)
-    with pytest.raises(TypeError, match="jvp: argument 1 "):
+    with pytest.raises(TypeError, match=r"jvp: args\[1\] "):
         tg.jvp(three, (2.0, 3, 5.0), THREE)
 
 
@@ -148,6 +152,254 @@ def test_what_is_no_number_is_refused(transform, x):
 def test_a_masked_array_is_refused():
     with pytest.raises(TypeError, match="mask"):
         tg.grad(cubes)(np.ma.masked_array([1.0, 2.0], mask=[True, False]))
+
+
+# ------------------------------------------------------------------------------------------------- names, structures
+
+@pytest.mark.parametrize("i", range(3))
+def test_an_argument_by_its_name(i):
+    name, rest = "xyz"[i], dict(zip("xyz", THREE, strict=True))
+    assert tg.grad(three, name)(*THREE) == SLOPES[i]
+    assert tg.grad(three, name)(**rest) == SLOPES[i]
+    assert tg.value_and_grad(three, (name, 0))(THREE[0], y=THREE[1], z=THREE[2]) == (90.0, (SLOPES[i], SLOPES[0]))
+    assert tg.jacobian(three, name)(*THREE) == SLOPES[i]
+    assert tg.hessian(three, name)(*THREE) == (0, 20, 0)[i]
+    assert tg.hessian(three, name)(*THREE[:2], z=THREE[2]) == (0, 20, 0)[i]
+    assert tg.grad(tg.grad(three, name), "y")(*THREE) == (30, 20, 12)[i]
+
+
+def test_an_argument_that_was_left_at_its_default():
+    def f(x, rate=3.0, *, power=2.0, **more):
+        return rate * x**power + more.get("shift", 0.0)
+
+    assert tg.grad(f, "rate")(2.0) == 4
+    assert tg.grad(f, ("rate", "x", "shift"))(2.0, shift=1.0) == (4, 12, 1)
+    close(tg.grad(f, "power")(2.0), 12 * math.log(2))
+
+
+@pytest.mark.parametrize(("name", "message"), [("w", "has no argument of that name"), ("z", "called without that"),
+                                               ("rest", "called without that")])
+def test_a_name_that_is_not_there_is_refused(name, message):
+    def f(x, z, *rest):
+        return x
+
+    with pytest.raises(TypeError, match=rf"grad: argnums='{name}', but the function .*{message}"):
+        tg.grad(lambda x: tg.grad(f, name)(x))(2.0)
+
+
+def test_names_of_ops_and_of_what_other_transforms_made():
+    assert tg.grad(lambda x, y: tg.ops.Multiply(x, y), "y")(2.0, y=3.0) == 2
+    assert tg.grad(tg.grad(tg.value_and_grad(three, "x"), "y", True), "z", True)(*THREE)[0] == 12
+
+
+Layer = collections.namedtuple("Layer", "weight shift")
+NETWORK = {"layers": [Layer(M, np.array([0.1, -0.2])), Layer(M.T * 2, np.zeros(2))], "scale": (0.5, [np.float32(3)])}
+
+
+def network(p, x):
+    for layer in p["layers"]:
+        x = np.tanh(layer.weight @ x + layer.shift)
+    return p["scale"][0] * np.sum(x) * p["scale"][1][0]
+
+
+def flat_leaves(x):
+    return [leaf for _, leaf in structure.leaves(x)]
+
+
+def same_form(a: Any, b: Any) -> None:
+    """Whether two structures are of the same kinds and have leaves of the same shapes, types and dtypes."""
+    assert [path for path, _ in structure.leaves(a)] == [path for path, _ in structure.leaves(b)]
+    assert repr(structure.mapped(np.shape, a)) == repr(structure.mapped(np.shape, b))
+    for x, y in zip(flat_leaves(a), flat_leaves(b), strict=True):
+        assert np.result_type(x) == np.result_type(y)
+        assert (type(x) is float) == (type(y) is float)
+
+
+def test_a_structure_of_arrays_has_a_gradient_of_the_same_form():
+    x = np.array([0.3, -0.8])
+    value, (by_p, by_x) = tg.value_and_grad(network, ("p", 1))(NETWORK, x)
+    close(value, network(NETWORK, x), 1e-7)
+    same_form(by_p, NETWORK)
+    assert type(by_p["layers"][0]) is Layer
+    *leaves, = flat_leaves(NETWORK)
+
+    def by_leaves(*leaves):
+        return network(structure.filled(NETWORK, leaves[:-1]), leaves[-1])
+
+    expected = tg.grad(by_leaves, range(len(leaves) + 1))(*leaves, x)
+    for a, b in zip([*flat_leaves(by_p), by_x], expected, strict=True):
+        np.testing.assert_array_equal(a, b)
+    for a, b in itertools.combinations([x for x in [*flat_leaves(by_p), by_x] if np.ndim(x)], 2):
+        assert not np.shares_memory(a, b)
+
+
+def test_second_derivatives_by_a_structure():
+    p, x = {"a": X, "b": [2.0]}, 3.0
+
+    def f(p, x):
+        return np.sum(p["a"] ** 3) * p["b"][0] ** 2 * x
+
+    H = tg.hessian(f)(p, x)
+    close(H["a"]["a"], np.diag(6 * X) * 12)
+    close(H["a"]["b"][0], 3 * X**2 * 12)
+    close(H["b"][0]["a"], 3 * X**2 * 12)
+    close(H["b"][0]["b"][0], 6 * cubes(X))
+    both = tg.hessian(f, (0, "x"))(p, x)
+    close(both[0]["a"][1], 3 * X**2 * 4)
+    close(both[1][0]["a"], 3 * X**2 * 4)
+    close(both[0]["a"][0]["a"], H["a"]["a"])
+    assert both[1][1] == 0
+    product = tg.hvp(f)(p, {"b": [5.0], "a": V}, x)
+    assert list(product) == ["a", "b"]
+    close(product["a"], H["a"]["a"] @ V + H["a"]["b"][0] * 5)
+    close(product["b"][0], H["b"][0]["a"] @ V + H["b"][0]["b"][0] * 5)
+    forward = tg.jvp(tg.grad(f), (p, x), ({"a": V, "b": [5.0]}, 0.0))[1]
+    for a, b in zip(flat_leaves(forward), flat_leaves(product), strict=True):
+        close(a, b)
+
+
+def test_functions_that_return_structures():
+    def f(x, y):
+        return {"sum": x + y, "parts": (np.sum(x * y), [x[:2] * 2.0, 1.5])}
+
+    value, pull = tg.vjp(f, X, V)
+    np.testing.assert_array_equal(value["parts"][1][0], X[:2] * 2)
+    assert value["parts"][1][1].shape == ()
+    by_x, by_y = pull({"parts": (10.0, (np.array([1.0, 2.0]), 7.0)), "sum": V})
+    close(by_x, V + 10 * V + np.array([2, 4, 0]))
+    close(by_y, V + 10 * X)
+    value, tangent = tg.jvp(f, (X, V), (V, X))
+    same_form(value, tangent)
+    close(tangent["sum"], X + V)
+    close(tangent["parts"][0], V @ V + X @ X)
+    close(tangent["parts"][1][0], 2 * V[:2])
+    assert tangent["parts"][1][1] == 0
+    J = tg.jacobian(f, (0, "y"))(X, V)
+    close(J["sum"][0], np.eye(3))
+    close(J["parts"][0][1], X)
+    close(J["parts"][1][0][0], 2 * np.eye(2, 3))
+    np.testing.assert_array_equal(J["parts"][1][1][0], np.zeros(3))
+    close(tg.grad(lambda x: np.sum(tg.jacobian(f)(x, V)["parts"][0] * x))(X), V)
+    assert tg.jacobian(lambda x: ())(X) == ()
+    assert tg.jvp(lambda x: {}, (X,), (V,)) == ({}, {})
+    assert tg.vjp(lambda x: [], 2.0)[1]([]) == (0.0,)
+    assert tg.vjp(lambda x: (x, [x * x]), 2.0) [0] == (2.0, [4.0])
+
+
+def test_results_of_several_dtypes():
+    x = X.astype(np.float32)
+
+    def f(x):
+        return x * x, np.sum(x.astype(float)) * 2.0
+
+    assert [y.dtype for y in tg.jvp(f, (x,), (x,))[1]] == [np.float32, np.float64]
+    assert tg.vjp(f, x)[1]((x, 1.0))[0].dtype == np.float32
+    assert [y.dtype for y in tg.vjp(f, x)[0]] == [np.float32, np.float64]
+
+
+def test_structures_nest_with_transforms_inside():
+    def energy(p):
+        return p["k"] * np.sum(p["x"] ** 4)
+
+    def f(p):
+        return np.sum(tg.grad(energy)(p)["x"] * V) + tg.grad(energy)(p)["k"]
+
+    p = {"x": X, "k": 2.0}
+    slope = tg.grad(f)(p)
+    close(slope["x"], 12 * 2 * X**2 * V + 4 * X**3)
+    close(slope["k"], np.sum(4 * X**3 * V))
+    w = tg.Parameter(X)
+    result = tg.grad(lambda p: np.sum(p["a"] * w))({"a": V})["a"]
+    assert isinstance(result, tg.Node)
+
+
+@pytest.mark.parametrize(("argument", "message"), [
+    ({"w": [X, 3]}, r"args\[0\]\['w'\]\[1\] .*has no derivative: give floats"),
+    ({"w": [X, np.arange(2)]}, r"args\[0\]\['w'\]\[1\] .*has no derivative: give floats"),
+    ({"w": [X, None]}, r"args\[0\]\['w'\]\[1\] must be a number or an array, got NoneType"),
+    ([Layer(X, "s")], r"args\[0\]\[0\].shift must be a number or an array, got str"),
+    ((X, (True,)), r"args\[0\]\[1\]\[0\] .*has no derivative")], ids=str)
+def test_a_leaf_that_has_no_derivative_is_named(argument, message):
+    for transform in (tg.grad, tg.jacobian, tg.hessian):
+        with pytest.raises(TypeError, match=rf"(grad|jacobian): {message}"):
+            transform(lambda p: 1.0)(argument)
+    with pytest.raises(TypeError, match=r"jvp: args\[1\]\['w'\]"):
+        tg.jvp(lambda x, p: x, (X, {"w": 1}), (X, {"w": 1.0}))
+    with pytest.raises(TypeError, match=r"grad: p\['w'\]"):
+        tg.grad(lambda x, p: x, "p")(X, p={"w": 1})
+    with pytest.raises(TypeError, match=r"got NoneType for result\['a'\]\[0\]"):
+        tg.jacobian(lambda x: {"a": [None]})(X)
+    with pytest.raises(TypeError, match=r"for result\[1\]; only floats"):
+        tg.vjp(lambda x: (x, x > 0), X)
+
+
+def test_structures_that_do_not_fit_are_refused():
+    p = {"a": X, "b": [1.0, 2.0]}
+    for wrong, message in [({"a": X}, r"tangent 0 must be like its primal, a dict with the keys 'a', 'b'"),
+                           ({"a": X, "b": [1.0]}, r"tangent 0\['b'\] must be like its primal\['b'\], a list of 2"),
+                           ({"a": [X], "b": [1.0, 2.0]}, r"tangent 0\['a'\] must be like its primal\['a'\]"),
+                           (X, "tangent 0 must be like its primal")]:
+        with pytest.raises(TypeError, match=f"jvp: {message}"):
+            tg.jvp(lambda p: p["b"][0], (p,), (wrong,))
+    with pytest.raises(ValueError, match=r"tangent 0\['b'\]\[1\] has shape \(3,\)"):
+        tg.jvp(lambda p: p["b"][0], (p,), ({"a": X, "b": [1.0, X]},))
+    with pytest.raises(TypeError, match="hvp: the vector must be like the point"):
+        tg.hvp(lambda p: p["b"][0])(p, X)
+    _, pull = tg.vjp(lambda x: [x, np.sum(x)], X)
+    with pytest.raises(TypeError, match="the cotangent must be like the result, a list of 2"):
+        pull(X)
+    with pytest.raises(ValueError, match=r"leaf 1 of the cotangent has shape \(3,\), that of the result \(\)"):
+        pull([X, X])
+
+
+def test_what_is_returned_beside_the_number():
+    seen = {}
+
+    def f(x, w):
+        y = x * w
+        seen["y"] = y
+        return np.sum(y * y), {"y": y, "count": y.size, "positive": np.sum(y > 0), "note": "words"}
+
+    value, grads = tg.value_and_grad(f, (0, 1), has_aux=True)(X, V)
+    number, more = value
+    close(number, np.sum((X * V) ** 2))
+    assert type(more["y"]) is np.ndarray
+    np.testing.assert_array_equal(more["y"], X * V)
+    assert more["y"].flags.writeable
+    assert (more["count"], more["positive"], more["note"]) == (3, np.sum(X * V > 0), "words")
+    close(grads[1], 2 * X * X * V)
+    slope, more = tg.grad(f, has_aux=True)(X, V)
+    close(slope, grads[0])
+    assert isinstance(tg.grad(f, has_aux=True)(tg.constant(X), V)[1]["y"], tg.Node)
+    assert tg.grad(lambda x: (x * x, x), has_aux=True)(3.0) == (6.0, 3.0)
+    assert tg.grad(tg.grad(lambda x: (x * x * x, x), has_aux=True), has_aux=True)(3.0) == (18.0, 3.0)
+    with pytest.raises(TypeError, match=r"must return a pair \(value, more\), got Sum"):
+        tg.grad(cubes, has_aux=True)(X)
+
+
+def test_elementwise_grad():
+    close(tg.elementwise_grad(np.sin)(X), np.cos(X))
+    close(tg.elementwise_grad(tg.elementwise_grad(np.sin))(X), -np.sin(X))
+    assert tg.elementwise_grad(lambda x: x**3)(2.0) == 12.0
+    assert type(tg.elementwise_grad(lambda x: x**3)(2.0)) is float
+    by_x, by_y = tg.elementwise_grad(lambda x, y: x * y**2, ("x", "y"))(X, V)
+    close(by_x, V**2)
+    close(by_y, 2 * X * V)
+    assert tg.elementwise_grad(np.exp)(X.astype(np.float32)).dtype == np.float32
+    nested = tg.elementwise_grad(lambda x: np.where(x > 0, x**4, 0.0))
+    for expected in (4 * X**3, 12 * X**2, 24 * X):
+        close(nested(X), np.where(X > 0, expected, 0))
+        nested = tg.elementwise_grad(nested)
+    for f in (np.sum, lambda x: x[:, None], lambda x: x[:2], lambda x: (x, x)):
+        with pytest.raises(ValueError, match=r"elementwise_grad: the function returned shape .* does not work entry"):
+            tg.elementwise_grad(f)(X)
+
+
+def test_what_a_transform_makes_has_the_name_of_the_function():
+    for transform in (tg.grad, tg.value_and_grad, tg.jacobian, tg.hessian, tg.hvp, tg.elementwise_grad):
+        assert transform(cubes).__name__ == "cubes"
+        assert transform(tg.ops.ReLU).__name__ == "ReLU"
+        assert callable(transform(np.sin))
 
 
 # ------------------------------------------------------------------------------------------------------------- results
@@ -277,10 +529,17 @@ def test_integer_results_are_refused(transform, f):
 
 
 @each_transform
-@pytest.mark.parametrize("result", [None, (1.0, 2.0), [1.0], "1", {"loss": 1.0}], ids=repr)
+@pytest.mark.parametrize("result", [None, "1", (1.0, None), {"loss": ["1"]}, {1.0}], ids=repr)
 def test_results_that_are_no_arrays_are_refused(transform, result):
-    with pytest.raises(TypeError, match=rf"must return a number or an array, got {type(result).__name__}"):
+    with pytest.raises(TypeError, match=r"must return a number or an array, got (NoneType|str|set)"):
         transform(lambda x: result, X)
+
+
+@pytest.mark.parametrize("transform", [tg.grad, tg.value_and_grad, lambda f: lambda x: tg.hvp(f)(x, V)])
+@pytest.mark.parametrize("result", [(1.0, 2.0), [1.0], {"loss": 1.0}], ids=repr)
+def test_grad_of_several_results_is_refused_and_says_what_to_use(transform, result):
+    with pytest.raises(TypeError, match=rf"one number, got {type(result).__name__}: use jacobian or vjp, or has_aux"):
+        transform(lambda x: result)(X)
 
 
 def test_shapes_that_do_not_fit_are_refused():

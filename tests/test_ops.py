@@ -16,7 +16,7 @@ from hypothesis.extra import numpy as hnp
 
 import tinygraph as tg
 from tinygraph import ops
-from tinygraph.calculus import Variable
+from tinygraph.recording import Variable
 
 from .cases import CASES, RANDOM, Case, is_float
 from .cases.registry import anywhere, nonzero

@@ -26,11 +26,12 @@ MODULES = {path.relative_to(ROOT): path for path in sorted(PACKAGE.rglob("*.py")
 LAYERS = [
     {"byhand"},         # an oracle: it leans on nothing that it is there to check
     {"node"},
-    {"definition"},
+    {"definition", "structure"},
     {"op"},
     {"tape"},
     {"ops"},
     {"batching", "random"},
+    {"recording"},
     {"calculus"},
     {"detect"},
     {"compile"},

@@ -539,7 +539,7 @@ def test_zeros_may_be_skipped(program, seed):
         assert_same(program, optimized(after)[0], *values_for(program, seed))
 
 
-GONE = {ops.Identity, ops.StopGradient, tg.calculus.Variable, ops.ExpandDims, ops.Squeeze, ops.SwapAxes, ops.Mean,
+GONE = {ops.Identity, ops.StopGradient, tg.recording.Variable, ops.ExpandDims, ops.Squeeze, ops.SwapAxes, ops.Mean,
         ops.Square, ops.LogicalAnd, ops.LogicalOr, ops.CastToInteger}
 
 

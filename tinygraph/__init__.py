@@ -4,7 +4,7 @@ Write the forward pass with NumPy; `loss.backprop()` and the transforms of funct
 """
 
 from . import ops
-from .calculus import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
+from .calculus import elementwise_grad, grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 from .compile import compile
 from .detect import detect_changes, detect_nan
 from .node import Node, Parameter, State, constant
@@ -28,6 +28,7 @@ __all__ = [
     "constant",
     "detect_changes",
     "detect_nan",
+    "elementwise_grad",
     "grad",
     "hessian",
     "hvp",

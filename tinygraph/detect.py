@@ -65,6 +65,8 @@ def _watch(watcher: Any) -> Iterator[None]:
 class _Watcher:
     """Remembers where each op was built."""
 
+    detector = True  # wants to see each op and each sweep by itself
+
     def __init__(self) -> None:
         self.lines: dict[int, tuple[str, int]] = {}  # by serial number: no node is kept alive
 
@@ -119,6 +121,8 @@ class _ChangeWatcher(_Watcher):
 
 
 class _Both:
+    detector = True
+
     def __init__(self, *watchers: Any) -> None:
         self.watchers = watchers
 

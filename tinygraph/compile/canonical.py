@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..calculus import Variable
 from ..op import Elementwise, Op
 from ..ops.selection import ARRAY
+from ..recording import Variable
 from .program import Instruction, Operand, Program, Var
 from .rewriting import BOOL, Rewriter, Rules, Shape, became, lossless, only_pads
 

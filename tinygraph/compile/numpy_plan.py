@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .. import ops
-from ..calculus import Variable
+from ..recording import Variable
 from . import buffers
 from .numpy_text import (
     FILLED,

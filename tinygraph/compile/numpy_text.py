@@ -14,9 +14,9 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from .. import ops
-from ..calculus import Variable
 from ..op import Op, Primitive
 from ..ops.selection import ARRAY
+from ..recording import Variable
 from .program import Instruction, Operand, Var
 
 # How tightly an expression holds together, as Python has it.
