@@ -55,8 +55,8 @@ class Outline(np.ndarray):
         return Outline(shape, results.dtype, weak)
 
     def __array_function__(self, function: Callable[..., Any], types: Any, args: Any, options: Any) -> Any:
-        args, options = _mapped(args), _mapped(options)
-        result = function(*args, **options)
+        plain = _plain if function.__module__ == "numpy" else _regular
+        result = function(*_mapped(args, plain), **_mapped(options, plain))
         return result if function in _FILLED else outlined(result)
 
     def refuse(self, *_: Any, **__: Any) -> NoReturn:
@@ -76,7 +76,8 @@ class Outline(np.ndarray):
 def outlined(result: Any) -> Any:
     """What a function returned, with outlines for arrays."""
     if isinstance(result, tuple | list):
-        return type(result)(map(outlined, result))
+        made = map(outlined, result)
+        return type(result)(*made) if hasattr(result, "_fields") else type(result)(made)
     return Outline(result.shape, result.dtype) if isinstance(result, np.ndarray | np.generic) else result
 
 
@@ -85,6 +86,14 @@ def _plain(x: Any) -> Any:
     if not isinstance(x, Outline):
         return x
     return x.dtype.type(0).item() if x.weak else x.view(np.ndarray)
+
+
+def _regular(x: Any) -> Any:
+    """The same for functions that fail at zeros, those of linear algebra: twice the identity matrix, or ones."""
+    plain = _plain(x)
+    if not isinstance(x, Outline) or x.weak or x.dtype.kind not in "fc":
+        return plain
+    return np.broadcast_to(2 * np.eye(*x.shape[-2:], dtype=x.dtype) if x.ndim > 1 else plain + 1, x.shape)
 
 
 def _entry(x: Any) -> Any:
@@ -97,9 +106,9 @@ def _is_weak(x: Any) -> bool:
     return x.weak if isinstance(x, Outline) else type(x) in (int, float, bool, complex)
 
 
-def _mapped(x: Any) -> Any:
+def _mapped(x: Any, plain: Callable[[Any], Any]) -> Any:
     if isinstance(x, tuple | list):
-        return type(x)(map(_mapped, x))
+        return type(x)(_mapped(y, plain) for y in x)
     if isinstance(x, dict):
-        return {key: _mapped(value) for key, value in x.items()}
-    return _plain(x)
+        return {key: _mapped(value, plain) for key, value in x.items()}
+    return plain(x)
