@@ -35,6 +35,7 @@ LAYERS = [
     {"calculus"},
     {"detect"},
     {"compile"},
+    {"mapping"},
     {"testing"},
     {"nn", "optim", "optimize"},
     {"classifier"},
