@@ -404,6 +404,8 @@ def test_random_numbers_of_each_entry():
     nested = tg.vmap(tg.vmap(lambda x: x + first.random()))(X)
     close(nested, X + again.random((5, 3)).value)
     assert first.value[1] == again.value[1]
+    mixed = tg.vmap(lambda x: x[:2] + tg.vmap(lambda y: y + first.random())(np.zeros(2)))(X)
+    close(mixed, X[:, :2] + again.random((5, 2)).value)
     eager, compiled = tg.Stream(5), tg.Stream(5)
     program = tg.compile(dropped(compiled), target="numpy")
     for _ in range(2):

@@ -61,8 +61,9 @@ def vmap(f: Function, in_axes: Any = 0, out_axes: Any = 0) -> Function:
         outputs = [_output(path, x) for path, x in leaves(result)]
         out = spread(out_axes, result, "vmap: out_axes", "the result", whole=True)
         tape = Tape(*outputs, until=mapping.entries)
+        seen = [*tape.nodes, *mapping.entries.values()]  # random numbers may be entries of an outer batch
         traced = (TRACE.get() is not None or any(isinstance(x, Node) for _, x in given)
-                  or any(node.source and node not in mapping.entries for node in tape.nodes))
+                  or any(node.source and node not in mapping.entries for node in seen))
         found = mapping.computed(tape, forget=not traced)
         results: list[Any] = [_result(node, found.get(node), n, axis) for node, axis in zip(outputs, out, strict=True)]
         if not traced:
