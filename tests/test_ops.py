@@ -272,7 +272,8 @@ def check_float32(problem: Problem) -> None:
 
 
 def check_float16(problem: Problem) -> None:
-    check_precision(problem, np.float16)
+    if problem.case.half:
+        check_precision(problem, np.float16)
 
 
 def check_expansion(problem: Problem) -> None:

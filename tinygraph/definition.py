@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from .node import TWINS, WATCHER, Node, State, Value, describe, next_serial, plain_array
+from .node import TWINS, WATCHER, Node, SparseOperand, State, Value, describe, next_serial, plain_array
 
 
 def read_definition(cls: type[Any]) -> None:
@@ -257,6 +257,9 @@ def plain_input(x: Any) -> tuple[Any, Any, bool]:
         if x.dtype.kind not in "biufc":
             plain_array(x)
     elif x.__class__ not in _NUMBERS:
+        if hasattr(x, "tocsr"):
+            raise SparseOperand("a sparse matrix meets nodes in S @ x, x @ S, S * x and in spsolve of "
+                                "tinygraph.scipy.sparse only")
         x = plain_array(x)
     return x, x, False
 

@@ -12,7 +12,6 @@ enter `TWINS`, the table from a NumPy function to its counterpart on nodes, when
 from __future__ import annotations
 
 import itertools
-import opcode
 import operator
 import sys
 import weakref
@@ -23,6 +22,8 @@ from typing import Any, ClassVar, NoReturn, Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+from .callers import is_operator_of_sparse, is_storing
 
 # From a NumPy function (or operator.getitem, or Node.backprop) to what does its work on nodes, called with the same
 # arguments. The layers above fill it in.
@@ -50,8 +51,6 @@ class Watcher(Protocol):
 
 WATCHER: ContextVar[Watcher | None] = ContextVar("tinygraph_watcher", default=None)
 
-_STORE_SUBSCR = opcode.opmap["STORE_SUBSCR"]
-
 # True while a rule or an expansion runs on nodes: reading a node as a number there would cut it out of the graph.
 TRACING: ContextVar[bool] = ContextVar("tinygraph_tracing", default=False)
 
@@ -62,12 +61,28 @@ TRACE: ContextVar[Any] = ContextVar("tinygraph_trace", default=None)
 next_serial = itertools.count().__next__
 
 
+class SparseOperand(TypeError):
+    """Raised where a sparse matrix of SciPy's is no operand: its twin knows what the operators make of one."""
+
+
 def _binary(function: Callable[..., Any]) -> Callable[[Node, Any], Node]:
-    return lambda self, other: TWINS[function](self, other)
+    def operate(self: Node, other: Any) -> Node:
+        try:  # costs nothing where nothing is raised
+            return TWINS[function](self, other)
+        except SparseOperand:
+            return TWINS[SparseOperand](function, self, other)
+
+    return operate
 
 
 def _reflected(function: Callable[..., Any]) -> Callable[[Node, Any], Node]:
-    return lambda self, other: TWINS[function](other, self)
+    def operate(self: Node, other: Any) -> Node:
+        try:
+            return TWINS[function](other, self)
+        except SparseOperand:
+            return TWINS[SparseOperand](function, other, self)
+
+    return operate
 
 
 class Node:
@@ -275,13 +290,15 @@ class Node:
 
     # -------------------------------------------------------------------------------------------------------- refusals
 
-    def __array__(self, dtype: Any = None, copy: Any = None) -> NoReturn:
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        if is_operator_of_sparse(sys._getframe(1)):
+            return np.empty((), object)  # no array: so the turn of the operator here comes
         raise TypeError(f"{describe(self)} does not turn into an array by itself: write node.value for its array "
                         "(no gradient will flow), or build with np.stack, np.concatenate or np.where to keep the graph")
 
     def _refuse_store(self, caller: FrameType) -> None:
         """In `array[i] = node` NumPy asks for the number without a word; the instruction the caller is at tells."""
-        if caller.f_code.co_code[caller.f_lasti] == _STORE_SUBSCR:
+        if is_storing(caller):
             self.__array__()
 
     def __setitem__(self, index: Any, value: Any) -> NoReturn:

@@ -50,6 +50,9 @@ class Op(Value):
     traceable: ClassVar[bool] = True  # False for a primitive: it does not expand
     adds_in_place: ClassVar[bool] = False  # has `add_to(total, grad)`: adds its gradient into a part of its input's
 
+    # How a batch goes through, for ops that do not expand: see `batching`.
+    batch: ClassVar[Callable[..., Any] | None] = None
+
     # What the definition says, read off when the class is made.
     forward: ClassVar[Callable[..., Any]]
     expand: ClassVar[Callable[..., Any]]

@@ -25,6 +25,7 @@ import numpy as np
 from .definition import wrong_count
 from .node import TRACE, TWINS, WATCHER, Node, Parameter, State, Value, Version, describe, plain_array
 from .op import Op, run_traced
+from .printing import table
 
 _by_serial = operator.attrgetter("serial")
 
@@ -56,10 +57,7 @@ class Tape:
 
     def __str__(self) -> str:
         """A table, one line a node: its number, how it is made of others, its shape and dtype."""
-        number = {node: f"%{i}" for i, node in enumerate(self.nodes)}
-        lines = [(number[node], _formula(node, number), str(node.shape), str(node.dtype)) for node in self.nodes]
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+        return table(self.nodes)
 
     def backprop(self, wrt: Sequence[Value], grad: Any = None, *, traced: bool = False) -> list[Any]:
         """Gradients of the (single) output by each node of `wrt`, in that order; zeros where nothing depends on it.
@@ -327,10 +325,7 @@ def _taken(node: Op, grad: Any, traced: bool, wanted: set[Value] | None) -> tupl
                     continue
                 if isinstance(part, FunctionType):
                     part = run_traced(node, part) if traced else part()
-                if traced:  # what has no value yet may be 0
-                    safe = not (hasattr(grad._value, "refuse") or (grad._value == 0).any())
-                else:
-                    safe = not _has_nan(part)
+                safe = TRACE.get() is None and not (grad._value == 0).any() if traced else not _has_nan(part)
                 parts[i] = part if safe else np.where(np.isnan(part) & (grad == 0), 0, part)
             return tuple(parts)
     finally:
@@ -373,20 +368,6 @@ def _fitted(node: Op, x: Value, part: Any) -> Any:
     return part
 
 
-def _formula(node: Value, number: dict[Value, str]) -> str:
-    """What a line of the tape says of a node: `MatMul(%0, %1)`, or its kind and name."""
-    if not isinstance(node, Op):
-        return describe(node).split(" (")[0]
-    inputs = [number.get(x, "...") if isinstance(x, Value) else _short(x) for x in node.inputs]
-    options = [f"{name}={_short(value)}" for name, value in getattr(node, "options", {}).items()
-               if value is not None and value is not False]
-    return f"{type(node).__name__}({', '.join(inputs + options)})"
-
-
-def _short(x: Any) -> str:
-    return f"array{x.shape}" if isinstance(x, np.ndarray) and x.ndim else repr(x)
-
-
 def _count_alone() -> int:
     grad = np.zeros(1)
     return sys.getrefcount(grad)
@@ -400,8 +381,6 @@ def _own(table: dict[Value, Any], node: Value) -> np.ndarray:
     if node not in table:
         return np.zeros_like(node._value, shape=node.shape)
     grad = table.pop(node)
-    if hasattr(grad, "refuse"):
-        grad.refuse()
     if grad.dtype != node.dtype:  # adding made another byte order of it
         return grad.astype(node.dtype)
     if grad.__class__ is np.ndarray and grad.base is None and sys.getrefcount(grad) <= _ALONE and grad.flags.writeable:

@@ -1,6 +1,7 @@
 """The registry of op cases, from which tests are generated: a module a family, and what all use in `registry`."""
 
 from . import basic as basic
+from . import sparse as sparse
 from .registry import CASES as CASES
 from .registry import RANDOM as RANDOM
 from .registry import Case as Case

@@ -101,6 +101,7 @@ class Case:
     flat: bool = False  # no gradient flows through this op
     analytic: bool = True  # the op's own forward and backward mean the same on complex numbers
     result: Any = None  # dtype of the value, where it is not that of the floating inputs
+    half: bool = True  # it works in float16, too
 
     @property
     def name(self) -> str:
@@ -130,9 +131,9 @@ RANDOM: dict[type[Op], list[st.SearchStrategy[Case]]] = {}
 
 
 def add(op: type[Op], reference: Callable[..., Any], *inputs: tuple[Domain, tuple[int, ...]], note: str = "",
-        flat: bool = False, analytic: bool = True, result: Any = None, **options: Any) -> None:
+        flat: bool = False, analytic: bool = True, result: Any = None, half: bool = True, **options: Any) -> None:
     """Register one case."""
-    CASES.append(Case(op, reference, inputs, options, note, flat, analytic, result))
+    CASES.append(Case(op, reference, inputs, options, note, flat, analytic, result, half))
 
 
 def add_random(op: type[Op], strategy: st.SearchStrategy[Case]) -> None:

@@ -1,5 +1,14 @@
-"""The ops, a file per family. Importing this package registers them with NumPy's protocols."""
+"""The ops, a file per family. Importing this package registers them with NumPy's protocols.
 
+Families that need SciPy are imported when a name of theirs is asked for, or when NumPy or SciPy meets a node with a
+function that nothing else knows.
+"""
+
+from functools import partial
+from importlib import import_module
+from typing import Any
+
+from ..node import LATE, TWINS, SparseOperand
 from .arithmetic import (
     Absolute,
     Add,
@@ -56,6 +65,19 @@ from .shaping import (
     SwapAxes,
     Transpose,
 )
+
+FAMILIES_OF_SCIPY = {"sparse": ["SparseMatMul", "SparseSolve"]}
+LATE.extend([partial(import_module, f".{family}", __name__) for family in FAMILIES_OF_SCIPY])
+TWINS[SparseOperand] = lambda *operation: import_module(".sparse", __name__).meeting(*operation)
+
+
+def __getattr__(name: str) -> Any:
+    for family, names in FAMILIES_OF_SCIPY.items():
+        if name in names:
+            globals()[name] = op = getattr(import_module(f".{family}", __name__), name)
+            return op
+    raise AttributeError(f"module {__name__} has no attribute {name}")
+
 
 __all__ = [
     "GELU",
@@ -115,6 +137,8 @@ __all__ = [
     "Sign",
     "Sin",
     "Softmax",
+    "SparseMatMul",
+    "SparseSolve",
     "Sqrt",
     "Square",
     "Squeeze",

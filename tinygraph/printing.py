@@ -1,0 +1,33 @@
+"""Printing: a graph as text, one line a node."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .node import Value, describe
+from .op import Op
+
+
+def table(nodes: Sequence[Value]) -> str:
+    """A line a node: its number, how it is made of others, its shape and dtype."""
+    number = {node: f"%{i}" for i, node in enumerate(nodes)}
+    lines = [(number[node], formula(node, number), str(node.shape), str(node.dtype)) for node in nodes]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+
+
+def formula(node: Value, number: dict[Value, str]) -> str:
+    """What a line of the tape says of a node: `MatMul(%0, %1)`, or its kind and name."""
+    if not isinstance(node, Op):
+        return describe(node).split(" (")[0]
+    inputs = [number.get(x, "...") if isinstance(x, Value) else _short(x) for x in node.inputs]
+    options = [f"{name}={_short(value)}" for name, value in getattr(node, "options", {}).items()
+               if value is not None and value is not False]
+    return f"{type(node).__name__}({', '.join(inputs + options)})"
+
+
+def _short(x: Any) -> str:
+    return f"array{x.shape}" if isinstance(x, np.ndarray) and x.ndim else repr(x)
