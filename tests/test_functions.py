@@ -221,7 +221,7 @@ def test_function_without_gradient(call):
                       [np.ones_like(x) for x in problem.primals])
 
 
-NOT_FUNCTIONS = {operator.getitem, tg.Node.backprop, np.ndarray.astype, np.result_type, SparseOperand}  # tested elsewhere
+NOT_FUNCTIONS = {operator.getitem, tg.Node.backprop, np.ndarray.astype, np.result_type, SparseOperand}  # elsewhere
 
 
 def test_no_function_is_left_out():
