@@ -37,6 +37,7 @@ LAYERS = [
     {"calculus"},
     {"detect"},
     {"compile"},
+    {"mapping"},
     {"testing"},
     {"nn", "optim", "optimize"},
     {"classifier"},

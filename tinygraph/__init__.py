@@ -7,6 +7,7 @@ from . import ops
 from .calculus import elementwise_grad, grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 from .compile import compile
 from .detect import detect_changes, detect_nan
+from .mapping import vmap
 from .node import Node, Parameter, State, constant
 from .op import Elementwise, Op, Primitive
 from .optimize import least_squares, minimize, root
@@ -40,4 +41,5 @@ __all__ = [
     "root",
     "value_and_grad",
     "vjp",
+    "vmap",
 ]

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 
-from .node import Node, Value, describe
+from .node import TRACE, WATCHER, Node, Value, describe
 from .op import Elementwise, Op, run_traced
 from .ops.convolution import FoldWindows, MaxPool2D, Windows
 from .ops.linear_algebra import MatMul
@@ -38,6 +39,9 @@ from .ops.shaping import (
 )
 from .tape import Tape, as_value
 
+# The `vmap` (see `mapping`) whose function is running for one entry of its batch, or None.
+MAPPING: ContextVar[Any] = ContextVar("tinygraph_mapping", default=None)
+
 
 def batched(outputs: Sequence[Node], variable: Value, replacement: Node) -> list[Value]:
     """The nodes `outputs`, computed from `replacement`, a node (n, *variable.shape), in the place of `variable`.
@@ -54,32 +58,58 @@ def batched(outputs: Sequence[Node], variable: Value, replacement: Node) -> list
     if replacement.shape[:1] in ((), (0,)) or replacement.shape[1:] != variable.shape:
         raise ValueError(f"{describe(replacement)} is no batch of values of {describe(variable)}")
     found = {variable: as_value(replacement)}
-    _follow(Tape(*outputs, until=[variable]), found)
+    follow(Tape(*outputs, until=found), found)
     return [found.get(node, node) for node in map(as_value, outputs)]
 
 
-def _follow(tape: Tape, found: dict[Value, Value]) -> None:
-    """Enter the nodes of the tape that depend on those in `found` into it, each with its counterpart."""
+def follow(tape: Tape, found: dict[Value, Value], forget: bool = False) -> None:
+    """Enter the nodes of the tape that depend on those in `found` into it, each with its counterpart.
+
+    forget: drop what is not needed any more, as code on arrays would, so that no gradient can follow.
+    """
+    last: dict[Value, Any] = {x: node for node in tape for x in node.inputs if isinstance(x, Value)} if forget else {}
+    last |= dict.fromkeys(tape.outputs)
     for node in tape:
         inputs = [found[x] if isinstance(x, Value) and x in found else x for x in node.inputs]
         if node in found or all(x is y for x, y in zip(inputs, node.inputs, strict=True)):
             continue
         assert isinstance(node, Op)
-        rule = RULES.get(type(node)) or type(node).batch or (_elementwise if isinstance(node, Elementwise) else None)
-        if rule is None and node.traceable:
-            try:
-                result = run_traced(node, node.expand, *node.inputs, **_options(node))
-            except (TypeError, NotImplementedError, AttributeError):  # its forward is not for nodes
-                pass
-            else:
-                result = result[0] if node.n_kept else result
-                if isinstance(result, Value):
-                    _follow(Tape(result, until=[x for x in node.inputs if isinstance(x, Value)]), found)
-                    if result in found:
-                        found[node] = found[result]
-                continue
-        result = NotImplemented if rule is None else rule(node, *inputs)
-        found[node] = _one_by_one(node, *inputs) if result is NotImplemented else result
+        result = _counterpart(node, inputs, found)
+        if result is not None:
+            found[node] = result
+        if forget:
+            if result is not None:
+                result.inputs = ()
+            for x in node.inputs:
+                if isinstance(x, Value) and last[x] is node:
+                    found.pop(x, None)
+
+
+def _counterpart(node: Op, inputs: Sequence[Any], found: dict[Value, Value]) -> Any:
+    """What computes for the batch what an op did for one; None if that does not depend on the entry after all."""
+    rule = RULES.get(type(node)) or type(node).batch or (_elementwise if isinstance(node, Elementwise) else None)
+    if rule is None and node.traceable:
+        try:
+            result = _expanded(node)
+        except (TypeError, NotImplementedError, AttributeError):  # its forward is not for nodes
+            pass
+        else:
+            if isinstance(result, Value):
+                follow(Tape(result, until=[x for x in node.inputs if isinstance(x, Value)]), found)
+            return found.get(result)
+    result = NotImplemented if rule is None else rule(node, *inputs)
+    return _one_by_one(node, *inputs) if result is NotImplemented else result
+
+
+def _expanded(op: Op) -> Any:
+    """What a fused op is made of, unseen: its value is known, or is that of no entry of the batch."""
+    token = WATCHER.set(TRACE.get())
+    try:
+        with np.errstate(all="ignore"):
+            result = run_traced(op, op.expand, *op.inputs, **_options(op))
+    finally:
+        WATCHER.reset(token)
+    return result[0] if op.n_kept else result
 
 
 # ------------------------------------------------------------------------------------------------------------ the rules

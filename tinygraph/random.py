@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from .batching import MAPPING
 from .node import TRACE, Node, State
 from .op import Op
 
@@ -56,8 +57,13 @@ class Stream(State):
         super().__init__(seed, name)  # or, for a copy, the value of the stream that is copied
 
     def random(self, shape: int | tuple[int, ...] = (), dtype: Any = np.float64) -> Node:
-        """A node of uniform numbers in [0, 1), of that shape, in float64 or float32."""
+        """A node of uniform numbers in [0, 1), of that shape, in float64 or float32.
+
+        In a function that `tg.vmap` maps, each entry of the batch gets numbers of its own.
+        """
         shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        if (mapping := MAPPING.get()) is not None:
+            return mapping.drawn(lambda n: self.random((n, *shape), dtype))
         if np.dtype(dtype) not in (np.float64, np.float32):
             raise TypeError(f"random numbers come in float64 and float32, not in {np.dtype(dtype)}")
         state = self.current()

@@ -24,6 +24,8 @@ from .tape import Tape, as_value
 Function = Callable[..., Any]
 Argnums = int | str | Sequence[int | str]
 
+_NUMERIC = (Node, np.ndarray, np.generic, float, complex, int)
+
 
 class Variable(Primitive):
     """What a transform differentiates by: its argument, as a node of its own. A source while the transform runs."""
@@ -58,10 +60,11 @@ class Record:
         entered: dict[Any, tuple[Any, list[tuple[Any, Variable]]]] = {}
         for place in dict.fromkeys(places):
             holder: Any = keywords if isinstance(place, str) else given
+            argument = holder[place]
             path = place if isinstance(place, str) else f"args[{place}]"
-            pairs = [(x, _variable(name, at, x)) for at, x in leaves(holder[place], path)]
-            entered[place] = holder[place], pairs
-            holder[place] = filled(holder[place], [variable for _, variable in pairs])
+            pairs = [(x, _variable(name, at, x)) for at, x in leaves(argument, path)]
+            entered[place] = argument, pairs
+            holder[place] = filled(argument, [variable for _, variable in pairs])
         self.arguments = [entered[place][0] for place in places]
         self.leaves = [x for place in places for x, _ in entered[place][1]]
         self.variables = [variable for place in places for _, variable in entered[place][1]]
@@ -77,7 +80,7 @@ class Record:
         self.tape = Tape(self.output, until=[variable for variable in self.variables if variable.inputs])
         own = set(self.variables)
         self.traced = (TRACE.get() is not None or any(isinstance(x, Node) for x in self.leaves)
-                       or any(node.source and node not in own for node in self.tape))
+                       or any(node.source and node not in own for node in self.tape.nodes))
         self.kind = float if all(type(x) is float for x in self.leaves) else np.ndarray
         self.value = filled(result, map(self._own, self.outputs))
         self.aux = mapped(lambda x: self._own(x) if isinstance(x, Value) else x, aux_result) if aux else None
@@ -177,7 +180,7 @@ def _parameters(f: Function) -> Any:
 
 def _variable(name: str, path: str, x: Any) -> Variable:
     """A fresh variable for an argument, or a leaf of one."""
-    if not isinstance(x, Node | np.ndarray | np.generic | float | complex | int):
+    if not isinstance(x, _NUMERIC):
         raise TypeError(f"{name}: {path} must be a number or an array, got {type(x).__name__}")
     variable = Variable(x if isinstance(x, Node) else plain_array(x))
     if variable.dtype.kind not in "fc":
@@ -191,7 +194,7 @@ def _variable(name: str, path: str, x: Any) -> Variable:
 def _output(name: str, path: str, x: Any) -> Value:
     """What a function returned, or a leaf of it, as a node."""
     if not isinstance(x, Node):
-        if not isinstance(x, np.ndarray | np.generic | float | complex | int):
+        if not isinstance(x, _NUMERIC):
             raise TypeError(f"{name}: the function must return a number or an array, got {type(x).__name__}"
                             + (f" for result{path}" if path else ""))
         x = Value(x)

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+_STRUCTURES = (list, tuple, dict)
+
 
 def is_structure(x: Any) -> bool:
-    return isinstance(x, list | tuple | dict)
+    return isinstance(x, _STRUCTURES)
 
 
 def leaves(x: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -35,6 +37,8 @@ def parts(x: Any) -> list[tuple[str, Any]]:
 def filled(like: Any, values: Iterable[Any]) -> Any:
     """A structure like `like`, with `values` for its leaves."""
     remaining = iter(values)
+    if not is_structure(like):
+        return next(remaining)
 
     def fill(x: Any) -> Any:
         if not is_structure(x):

@@ -325,7 +325,10 @@ def _taken(node: Op, grad: Any, traced: bool, wanted: set[Value] | None) -> tupl
                     continue
                 if isinstance(part, FunctionType):
                     part = run_traced(node, part) if traced else part()
-                safe = TRACE.get() is None and not (grad._value == 0).any() if traced else not _has_nan(part)
+                if traced:  # what has no value yet may be 0
+                    safe = not (hasattr(grad._value, "refuse") or (grad._value == 0).any())
+                else:
+                    safe = not _has_nan(part)
                 parts[i] = part if safe else np.where(np.isnan(part) & (grad == 0), 0, part)
             return tuple(parts)
     finally:
@@ -381,6 +384,8 @@ def _own(table: dict[Value, Any], node: Value) -> np.ndarray:
     if node not in table:
         return np.zeros_like(node._value, shape=node.shape)
     grad = table.pop(node)
+    if hasattr(grad, "refuse"):
+        grad.refuse()
     if grad.dtype != node.dtype:  # adding made another byte order of it
         return grad.astype(node.dtype)
     if grad.__class__ is np.ndarray and grad.base is None and sys.getrefcount(grad) <= _ALONE and grad.flags.writeable:

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from ..batching import MAPPING
 from ..detect import user_line
 
 # Python's own operators, which keep a Python number what it is.
@@ -65,10 +66,10 @@ class Outline(np.ndarray):
 
         name, line = user_line()
         text = linecache.getline(name, line).strip()
+        why = "tg.vmap runs the function once for all entries" if MAPPING.get() else "tg.compile traces the function"
         raise TypeError(f"{name}:{line}{': ' + text if text else ''}: the value of this {self.shape} {self.dtype} is "
-                        "not known while tg.compile traces the function. For a choice by value write np.where(...); to "
-                        "choose when tracing, give the function a bool, str or None instead; to see the value, "
-                        "return it")
+                        f"not known while {why}. For a choice by value write np.where(...); to choose when tracing, "
+                        "give the function a bool, str or None instead; to see the value, return it")
 
     __bool__ = __float__ = __int__ = __index__ = __complex__ = item = tolist = tobytes = refuse
 
