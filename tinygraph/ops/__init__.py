@@ -47,8 +47,11 @@ from .arithmetic import (
     Tanh,
 )
 from .convolution import Conv2D, FoldWindows, MaxPool2D, Windows
+from .decompositions import QR, SVD, Cholesky, Eig, Eigh, OverGaps, TieMeans
 from .linear_algebra import Einsum, MatMul
+from .linear_systems import Cofactors, Det, Inv, LeastSquares, MatrixRank, Pinv, SLogDet, Solve
 from .neural import GELU, AddBias, LayerNorm, LogSoftmaxNLL, ReLU, Softmax
+from .norms import Norm
 from .reductions import Max, Mean, Min, Sum
 from .selection import Index, InRange, Keep, ScatterAdd, Where
 from .shaping import (
@@ -81,6 +84,8 @@ def __getattr__(name: str) -> Any:
 
 __all__ = [
     "GELU",
+    "QR",
+    "SVD",
     "Absolute",
     "Add",
     "AddBias",
@@ -90,10 +95,15 @@ __all__ = [
     "BroadcastTo",
     "Cast",
     "CastToInteger",
+    "Cholesky",
+    "Cofactors",
     "Concatenate",
     "Conv2D",
     "Cos",
+    "Det",
     "Divide",
+    "Eig",
+    "Eigh",
     "Einsum",
     "Equal",
     "Exp",
@@ -105,10 +115,12 @@ __all__ = [
     "Identity",
     "InRange",
     "Index",
+    "Inv",
     "Invert",
     "IsNan",
     "Keep",
     "LayerNorm",
+    "LeastSquares",
     "LeftShift",
     "Less",
     "LessEqual",
@@ -119,6 +131,7 @@ __all__ = [
     "LogicalNot",
     "LogicalOr",
     "MatMul",
+    "MatrixRank",
     "Max",
     "MaxPool2D",
     "Maximum",
@@ -127,16 +140,21 @@ __all__ = [
     "Minimum",
     "Multiply",
     "Negative",
+    "Norm",
     "NotEqual",
+    "OverGaps",
     "Pad",
+    "Pinv",
     "Power",
     "ReLU",
     "Reshape",
     "RightShift",
+    "SLogDet",
     "ScatterAdd",
     "Sign",
     "Sin",
     "Softmax",
+    "Solve",
     "SparseMatMul",
     "SparseSolve",
     "Sqrt",
@@ -147,6 +165,7 @@ __all__ = [
     "Sum",
     "SwapAxes",
     "Tanh",
+    "TieMeans",
     "Transpose",
     "Where",
     "Windows",
