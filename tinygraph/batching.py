@@ -19,8 +19,11 @@ import numpy as np
 from .node import TRACE, WATCHER, Node, Value, describe
 from .op import Elementwise, Op, run_traced
 from .ops.convolution import FoldWindows, MaxPool2D, Windows
+from .ops.decompositions import QR, SVD, Cholesky, Eig, Eigh, OverGaps, TieMeans
 from .ops.linear_algebra import MatMul
+from .ops.linear_systems import Cofactors, Det, Inv, LeastSquares, MatrixRank, Pinv, SLogDet, Solve
 from .ops.neural import GELU, ReLU, Softmax
+from .ops.norms import Norm
 from .ops.reductions import Max, Mean, Min, Sum
 from .ops.selection import ARRAY, Index, InRange, ScatterAdd
 from .ops.shaping import (
@@ -181,6 +184,20 @@ def _matmul(op: Op, A: Any, B: Any) -> Any:
     return _shaped(C, (len(C), *op.shape))
 
 
+def _solve(op: Op, A: Any, B: Any) -> Any:
+    (a, b), alone = op.inputs, B is op.inputs[1]
+    ndim = max(a.ndim, b.ndim, 2)
+    B = B if b.ndim > 1 else np.expand_dims(B, -1)  # of two axes it would be a matrix
+    X = Solve(A if A is a else _lifted(A, ndim), B if alone else _lifted(B, ndim))
+    return _shaped(X, (len(X), *op.shape))
+
+
+def _all_repeated(op: Op, *inputs: Any) -> Any:
+    """Ops of several inputs with the same axes in front."""
+    n = _count(op, inputs)
+    return type(op)(*[_repeated(n, x, y) for x, y in zip(inputs, op.inputs, strict=True)], **_options(op))
+
+
 def _index(op: Op, x: Any, *arrays: Any) -> Any:
     n = _count(op, (x, *arrays))
     if _by_batched_masks(op, arrays):
@@ -207,7 +224,12 @@ def _one_by_one(op: Op, *inputs: Any) -> Any:
 RULES: dict[type[Op], Rule] = {
     **dict.fromkeys([Cast, CastToInteger, FoldWindows, GELU, InRange, MaxPool2D, ReLU, StopGradient, Windows], _same),
     **dict.fromkeys([ExpandDims, Reshape, Squeeze], _reshape),
-    **dict.fromkeys([Max, Mean, Min, Softmax, Sum], _along_axes),
+    **dict.fromkeys([Max, Mean, Min, Norm, Softmax, Sum], _along_axes),
+    **dict.fromkeys([Cholesky, Det, Eig, Eigh, Inv, MatrixRank, Pinv, QR, SLogDet, SVD], _same),
+    **dict.fromkeys([Cofactors, TieMeans], _all_repeated),
+    LeastSquares: _one_by_one,
+    OverGaps: _elementwise,
+    Solve: _solve,
     BroadcastTo: _broadcast_to,
     Concatenate: _concatenate,
     Identity: lambda op, x: x,

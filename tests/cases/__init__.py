@@ -2,6 +2,7 @@
 
 from . import basic as basic
 from . import sparse as sparse
+from . import linear_algebra as linear_algebra
 from .registry import CASES as CASES
 from .registry import RANDOM as RANDOM
 from .registry import Case as Case

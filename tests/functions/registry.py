@@ -30,6 +30,7 @@ class Call:
     analytic: bool = False  # the function itself is right on complex numbers, so that complex step can differentiate it
     order: int = 2  # to which its derivatives are compared: 0 for queries, 1 for what is linear by pieces
     narrow: bool = True  # it works in float32, too, and returns that
+    dynamic: bool = False  # the shape of its result depends on values, so that it cannot be compiled
     jax: Any = True  # whether JAX has it under the same name, with the same conventions; or what stands for it there
     name: str = ""
 
@@ -57,12 +58,13 @@ CALLS: list[Call] = []
 
 def call(function: Callable[..., Any], *inputs: tuple[Domain, tuple[int, ...]], form: Callable[..., Any] | None = None,
          note: str = "", flat: bool = False, analytic: bool = False, order: int = 2, narrow: bool = True,
-         jax: Any = True, **options: Any) -> None:
+         dynamic: bool = False, jax: Any = True, **options: Any) -> None:
     """Register one call."""
     shapes = "x".join(str(shape).replace(" ", "") for _, shape in inputs)
     given = ",".join(f"{name}={getattr(value, '__name__', value)}" for name, value in options.items())
     name = " ".join(filter(None, [full_name(function), shapes, given.replace(" ", "").replace("\n", ""), note]))
-    CALLS.append(Call(function, inputs, options, form, note, flat, analytic, order, narrow, jax, name))
+    CALLS.append(Call(function, inputs, options, form, note, flat, analytic, order, narrow, dynamic, jax,
+                      name))
 
 
 def full_name(function: Any) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 from ..definition import counterpart
 from ..op import Primitive
 from .linear_systems import adjoint, conjugate, from_diagonal, on_diagonal, real, result_of, transposed
-from .packing import opaque, pack, unpack
+from .packing import opaque, pack, unknown, unpack
 from .selection import Keep
 
 
@@ -121,7 +121,7 @@ class OverGaps(Primitive):
     broadcasts = True
 
     def forward(self, Q: Any, gap: Any, size: Any, scale: Any, *, of: str = "", strict: bool = True) -> Any:
-        return _over_gaps(Q, gap, size, scale, of, strict)
+        return _over_gaps(Q, gap, size, scale, of, strict and not unknown(Q, gap, size, scale))
 
     def backward(self, grad: Any, y: Any, Q: Any, gap: Any, size: Any, scale: Any, *, of: str = "",
                  strict: bool = True) -> Any:
@@ -161,7 +161,7 @@ class TieMeans(Primitive):
     """
 
     def forward(self, g: Any, P: Any, w: Any, *, of: str = "", strict: bool = True) -> Any:
-        return _tie_means(g, P, w, of, strict)
+        return _tie_means(g, P, w, of, strict and not unknown(g, P, w))
 
     def backward(self, grad: Any, y: Any, g: Any, P: Any, w: Any, *, of: str = "", strict: bool = True) -> Any:
         return TieMeans.apply(grad, P, w, of=of, strict=False), None, None
@@ -219,7 +219,7 @@ class Eigh(Primitive):
 
 
 @opaque
-def _eigh(A: Any, UPLO: str) -> Any:
+def _eigh(A: Any, UPLO: Any) -> Any:
     return pack(np.linalg.eigh(A, UPLO), A.ndim - 2)
 
 
@@ -256,7 +256,7 @@ class Eig(Primitive):
 
 
 def _eig(A: Any) -> Any:
-    if hasattr(A, "refuse") and A.dtype.kind != "c":
+    if unknown(A) and A.dtype.kind != "c":
         raise NotImplementedError("np.linalg.eig of a real matrix cannot be compiled: whether the result is complex "
                                   "depends on the values. Write A.astype(complex)")
     return _eig_of_array(A)

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from ..definition import counterpart
-from ..node import Node
+from ..node import Node, constant
 from ..op import Primitive
-from .packing import opaque
+from .packing import opaque, unknown
 
 
 def transposed(A: Any) -> Any:
@@ -214,11 +214,12 @@ class LeastSquares(Primitive):
 
 @counterpart(np.linalg.lstsq)
 def _lstsq(a: Any, b: Any, rcond: Any = None) -> Any:
-    X = LeastSquares(a, b, rcond=rcond)
-    *_, rank, _ = np.linalg.lstsq(*(x._value if isinstance(x, Node) else x for x in (a, b)), rcond)
+    X, matrix = LeastSquares(a, b, rcond=rcond), a._value if isinstance(a, Node) else a
+    known = not unknown(matrix)  # or it is full rank, and anyhow these are the residuals
+    rank = np.linalg.lstsq(matrix, np.zeros(len(matrix)), rcond)[2] if known else MatrixRank(a, rtol=rcond)
     rest = a @ X - b
     residuals = np.sum(real(conjugate(rest) * rest), axis=0, keepdims=b.ndim == 1)
-    if rank < a.shape[1] or a.shape[0] <= a.shape[1]:
+    if a.shape[0] <= a.shape[1] or (known and rank < a.shape[1]):
         residuals = residuals[:0]
     return X, residuals, rank, np.linalg.svd(a, compute_uv=False)
 
@@ -241,14 +242,14 @@ def _matrix_rank(A: Any, tol: Any = None, hermitian: bool = False, *, rtol: Any 
     return MatrixRank(A, tol=tol, hermitian=hermitian, rtol=rtol)
 
 
-# ----------------------------------------------------------------------------------------------- put together from these
+# ---------------------------------------------------------------------------------------------- put together from these
 
 @counterpart(np.linalg.matrix_power)
 def _matrix_power(a: Any, n: int) -> Any:
     if a.ndim < 2 or a.shape[-1] != a.shape[-2]:
         raise np.linalg.LinAlgError(f"matrix_power takes square matrices, not an array of shape {a.shape}")
     if n == 0:
-        return np.zeros_like(a) + np.eye(a.shape[-1], dtype=a.dtype)
+        return constant(np.broadcast_to(np.eye(a.shape[-1], dtype=a.dtype), a.shape))
     square, power, n = np.linalg.inv(a) if n < 0 else a, None, abs(n)
     while n:
         if n & 1:
@@ -331,11 +332,6 @@ def _matrix_transpose(x: Any) -> Any:
 @counterpart(np.linalg.matmul)
 def _matmul(x1: Any, x2: Any) -> Any:
     return np.matmul(x1, x2)
-
-
-@counterpart(np.linalg.tensordot)
-def _tensordot(x1: Any, x2: Any, *, axes: Any = 2) -> Any:
-    return np.tensordot(x1, x2, axes)
 
 
 @counterpart(np.linalg.outer)

@@ -17,8 +17,8 @@ class Norm(Primitive):
 
     def forward(self, x: Any, *, ord: float = 2, axis: Any = None, keepdims: bool = False) -> Any:
         if ord == 2:
-            return np.sqrt(np.add.reduce(real(conjugate(x) * x), axis, keepdims=keepdims))
-        return np.add.reduce(abs(x) ** ord, axis, keepdims=keepdims) ** (1 / ord)
+            return np.sqrt(np.sum(real(conjugate(x) * x), axis=axis, keepdims=keepdims))
+        return np.sum(abs(x) ** ord, axis=axis, keepdims=keepdims) ** (1 / ord)
 
     def backward(self, grad: Any, y: Any, x: Any, *, ord: float = 2, axis: Any = None, keepdims: bool = False) -> Any:
         grad, y = (restored(a, x.ndim, axis, keepdims) for a in (grad, y))
@@ -51,7 +51,7 @@ def _matrix_norm(x: Any, ord: Any, axes: tuple[int, int], keepdims: bool) -> Any
         return Norm(x, axis=(rows, columns), keepdims=keepdims)
     x = np.transpose(x, [*[k for k in range(x.ndim) if k not in (rows, columns)], rows, columns])
     if ord in (2, -2, "nuc"):
-        reduce = {2: np.max, -2: np.min, "nuc": np.sum}[ord]
+        reduce: Any = {2: np.max, -2: np.min, "nuc": np.sum}[ord]
         y = reduce(np.linalg.svd(x, compute_uv=False), axis=-1)
     elif ord in (1, -1, np.inf, -np.inf):
         sums = np.sum(abs(x), axis=-2 if abs(ord) == 1 else -1)
