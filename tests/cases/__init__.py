@@ -1,8 +1,8 @@
 """The registry of op cases, from which tests are generated: a module a family, and what all use in `registry`."""
 
 from . import basic as basic
-from . import sparse as sparse
 from . import linear_algebra as linear_algebra
+from . import sparse as sparse
 from .registry import CASES as CASES
 from .registry import RANDOM as RANDOM
 from .registry import Case as Case
