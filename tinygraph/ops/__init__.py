@@ -9,6 +9,8 @@ from importlib import import_module
 from typing import Any
 
 from ..node import LATE, TWINS, SparseOperand
+from . import statistics as statistics
+from .accumulation import CumLogAddExp, CumMax, CumMin, CumProd, CumSum, Recurrence
 from .arithmetic import (
     Absolute,
     Add,
@@ -52,7 +54,8 @@ from .linear_algebra import Einsum, MatMul
 from .linear_systems import Cofactors, Det, Inv, LeastSquares, MatrixRank, Pinv, SLogDet, Solve
 from .neural import GELU, AddBias, LayerNorm, LogSoftmaxNLL, ReLU, Softmax
 from .norms import Norm
-from .reductions import Max, Mean, Min, Sum
+from .ordering import ArgMax, ArgMin, ArgRank, ArgSort, Partition, Reorder, SearchSorted, Sort
+from .reductions import Max, Mean, Min, NanMax, NanMin, Prod, Std, Sum, Var
 from .selection import Index, InRange, Keep, ScatterAdd, Where
 from .shaping import (
     BroadcastTo,
@@ -83,12 +86,13 @@ def __getattr__(name: str) -> Any:
 
 
 __all__ = [
-    "GELU",
-    "QR",
-    "SVD",
     "Absolute",
     "Add",
     "AddBias",
+    "ArgMax",
+    "ArgMin",
+    "ArgRank",
+    "ArgSort",
     "BitwiseAnd",
     "BitwiseOr",
     "BitwiseXor",
@@ -100,6 +104,11 @@ __all__ = [
     "Concatenate",
     "Conv2D",
     "Cos",
+    "CumLogAddExp",
+    "CumMax",
+    "CumMin",
+    "CumProd",
+    "CumSum",
     "Det",
     "Divide",
     "Eig",
@@ -110,6 +119,7 @@ __all__ = [
     "ExpandDims",
     "Expm1",
     "FoldWindows",
+    "GELU",
     "Greater",
     "GreaterEqual",
     "Identity",
@@ -139,27 +149,38 @@ __all__ = [
     "Min",
     "Minimum",
     "Multiply",
+    "NanMax",
+    "NanMin",
     "Negative",
     "Norm",
     "NotEqual",
     "OverGaps",
     "Pad",
+    "Partition",
     "Pinv",
     "Power",
+    "Prod",
+    "QR",
     "ReLU",
+    "Recurrence",
+    "Reorder",
     "Reshape",
     "RightShift",
     "SLogDet",
+    "SVD",
     "ScatterAdd",
+    "SearchSorted",
     "Sign",
     "Sin",
     "Softmax",
     "Solve",
+    "Sort",
     "SparseMatMul",
     "SparseSolve",
     "Sqrt",
     "Square",
     "Squeeze",
+    "Std",
     "StopGradient",
     "Subtract",
     "Sum",
@@ -167,6 +188,7 @@ __all__ = [
     "Tanh",
     "TieMeans",
     "Transpose",
+    "Var",
     "Where",
     "Windows",
 ]

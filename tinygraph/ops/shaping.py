@@ -207,5 +207,5 @@ def _query(function: Any, read: str) -> Any:
 _function: Any
 for _function in (np.shape, np.ndim, np.size, np.result_type, np.zeros_like, np.ones_like, np.empty_like, np.full_like):
     TWINS[_function] = _query(_function, "_value")  # about shape and type alone: may be asked in code that is traced
-for _function in (np.argmax, np.argmin, np.any, np.all, np.allclose, np.array_equal):
+for _function in (np.allclose, np.array_equal):
     TWINS[_function] = _query(_function, "value")
