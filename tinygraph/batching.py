@@ -18,13 +18,15 @@ import numpy as np
 
 from .node import TRACE, WATCHER, Node, Value, describe
 from .op import Elementwise, Op, run_traced
+from .ops.accumulation import CumLogAddExp, CumMax, CumMin, CumProd, CumSum, Recurrence
 from .ops.convolution import FoldWindows, MaxPool2D, Windows
 from .ops.decompositions import QR, SVD, Cholesky, Eig, Eigh, OverGaps, TieMeans
 from .ops.linear_algebra import MatMul
 from .ops.linear_systems import Cofactors, Det, Inv, LeastSquares, MatrixRank, Pinv, SLogDet, Solve
 from .ops.neural import GELU, ReLU, Softmax
 from .ops.norms import Norm
-from .ops.reductions import Max, Mean, Min, Sum
+from .ops.ordering import ArgMax, ArgMin, ArgRank, ArgSort, Partition, Reorder, SearchSorted, Sort
+from .ops.reductions import Max, Mean, Min, NanMax, NanMin, Prod, Std, Sum, Var
 from .ops.selection import ARRAY, Index, InRange, ScatterAdd
 from .ops.shaping import (
     BroadcastTo,
@@ -193,9 +195,10 @@ def _solve(op: Op, A: Any, B: Any) -> Any:
 
 
 def _all_repeated(op: Op, *inputs: Any) -> Any:
-    """Ops of several inputs with the same axes in front."""
-    n = _count(op, inputs)
-    return type(op)(*[_repeated(n, x, y) for x, y in zip(inputs, op.inputs, strict=True)], **_options(op))
+    """Ops of several inputs with the same axes in front, and what axis they have in their options."""
+    n, options = _count(op, inputs), _options(op)
+    axis = {"axis": _shifted(options["axis"])} if "axis" in options else {}
+    return type(op)(*[_repeated(n, x, y) for x, y in zip(inputs, op.inputs, strict=True)], **options | axis)
 
 
 def _index(op: Op, x: Any, *arrays: Any) -> Any:
@@ -215,6 +218,34 @@ def _scatter_add(op: Op, x: Any, *arrays: Any) -> Any:
     return ScatterAdd(x, *parts, shape=(n, *op.shape), index=index)
 
 
+def _among(op: Op, x: Any, where: Any) -> Any:
+    """Reductions of the entries where a mask holds."""
+    own, mask = op.inputs
+    n, ndim = _count(op, (x, where)), np.ndim(own)
+    where = where if where is mask else _lifted(where, ndim)
+    x = _repeated(n, x, own)
+    axis = _options(op).get("axis")
+    axis = tuple(range(1, x.ndim)) if axis is None or not ndim else _shifted(axis)
+    return type(op)(x, where, **{**_options(op), "axis": axis})
+
+
+def _arg_extreme(op: Op, x: Node) -> Any:
+    axis = _options(op).get("axis")
+    if axis is None:
+        return _shaped(type(op)(_shaped(x, (len(x), math.prod(x.shape[1:]))), axis=1), (len(x), *op.shape))
+    return type(op)(x, **{**_options(op), "axis": _shifted(axis)})
+
+
+def _arg_rank(op: Op, x: Any, ranks: Any) -> Any:
+    own, single = op.inputs
+    x = _repeated(_count(op, (x, ranks)), x, own)
+    return ArgRank(x, ranks if ranks is single else _lifted(ranks, np.ndim(own)), **_options(op))
+
+
+def _search_sorted(op: Op, a: Any, v: Any) -> Any:
+    return _same(op, a, v) if a is op.inputs[0] else _one_by_one(op, a, v)
+
+
 def _one_by_one(op: Op, *inputs: Any) -> Any:
     """Each entry of the batch by itself: right for every op, and slow."""
     return np.stack([type(op)(*[x if x is y else x[i] for x, y in zip(inputs, op.inputs, strict=True)], **_options(op))
@@ -224,12 +255,17 @@ def _one_by_one(op: Op, *inputs: Any) -> Any:
 RULES: dict[type[Op], Rule] = {
     **dict.fromkeys([Cast, CastToInteger, FoldWindows, GELU, InRange, MaxPool2D, ReLU, StopGradient, Windows], _same),
     **dict.fromkeys([ExpandDims, Reshape, Squeeze], _reshape),
-    **dict.fromkeys([Max, Mean, Min, Norm, Softmax, Sum], _along_axes),
     **dict.fromkeys([Cholesky, Det, Eig, Eigh, Inv, MatrixRank, Pinv, QR, SLogDet, SVD], _same),
-    **dict.fromkeys([Cofactors, TieMeans], _all_repeated),
+    **dict.fromkeys([Cofactors, Recurrence, Reorder, TieMeans], _all_repeated),
     LeastSquares: _one_by_one,
     OverGaps: _elementwise,
     Solve: _solve,
+    **dict.fromkeys([ArgSort, CumLogAddExp, CumMax, CumMin, CumProd, CumSum, Max, Mean, Min, NanMax, NanMin, Norm,
+                     Partition, Prod, Softmax, Sort, Sum], _along_axes),
+    **dict.fromkeys([Std, Var], _among),
+    **dict.fromkeys([ArgMax, ArgMin], _arg_extreme),
+    ArgRank: _arg_rank,
+    SearchSorted: _search_sorted,
     BroadcastTo: _broadcast_to,
     Concatenate: _concatenate,
     Identity: lambda op, x: x,

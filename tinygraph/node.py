@@ -32,9 +32,6 @@ TWINS: dict[Any, Callable[..., Any]] = {}
 # Imports of families of ops that few programs need: run, one after the other, when a function is not in TWINS.
 LATE: list[Callable[[], object]] = []
 
-# The functions that `ufunc.reduce` is another name for.
-REDUCTIONS = {np.add: np.sum, np.maximum: np.max, np.minimum: np.min}
-
 
 class Watcher(Protocol):
     """What `detect_nan` and its like do while they are active (see `detect.py`)."""
@@ -254,19 +251,19 @@ class Node:
 
     def any(self, axis: Any = None) -> Any:
         """Whether an entry is nonzero: a plain answer, as from NumPy."""
-        return self.value.any(axis)
+        return TWINS[np.any](self, axis=axis)
 
     def all(self, axis: Any = None) -> Any:
         """Whether all entries are nonzero: a plain answer, as from NumPy."""
-        return self.value.all(axis)
+        return TWINS[np.all](self, axis=axis)
 
     def argmax(self, axis: Any = None) -> Any:
         """Where the largest value is: a plain answer, as from NumPy."""
-        return self.value.argmax(axis)
+        return TWINS[np.argmax](self, axis=axis)
 
     def argmin(self, axis: Any = None) -> Any:
         """Where the smallest value is: a plain answer, as from NumPy."""
-        return self.value.argmin(axis)
+        return TWINS[np.argmin](self, axis=axis)
 
     # ------------------------------------------------------------------------------------------------- NumPy protocols
 
@@ -276,8 +273,8 @@ class Node:
                             "write `array = array + node`, which makes a new node")
         if method == "__call__" and not options and (twin := twin_of(ufunc)) is not None:
             return twin(*inputs)
-        if method == "reduce" and ufunc in REDUCTIONS:
-            return TWINS[REDUCTIONS[ufunc]](*inputs, **{"axis": 0, **options})
+        if method != "__call__" and (twin := TWINS.get(getattr(ufunc, method))) is not None:
+            return twin(*inputs, **options)
         name = f"the ufunc {ufunc.__name__}" + ("" if method == "__call__" else f".{method}")
         if method != "__call__" or ufunc not in TWINS:
             raise _not_covered(name)

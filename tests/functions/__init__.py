@@ -2,5 +2,6 @@
 
 from . import basic as basic
 from . import linear_algebra as linear_algebra
+from . import reductions as reductions
 from .registry import CALLS as CALLS
 from .registry import Call as Call

@@ -69,6 +69,8 @@ def call(function: Callable[..., Any], *inputs: tuple[Domain, tuple[int, ...]], 
 
 def full_name(function: Any) -> str:
     """np.linalg.inv and the like."""
+    if isinstance(ufunc := getattr(function, "__self__", None), np.ufunc):
+        return f"{full_name(ufunc)}.{function.__name__}"
     if isinstance(function, np.ufunc):
         return f"np.{function.__name__}" if getattr(np, function.__name__, None) is function else function.__name__
     return f"{function.__module__}.{function.__name__}".replace("numpy", "np", 1)

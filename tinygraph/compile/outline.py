@@ -30,7 +30,8 @@ class Outline(np.ndarray):
 
     def __new__(cls, shape: tuple[int, ...], dtype: Any, weak: bool = False) -> Outline:
         dtype = np.dtype(dtype)
-        outline = super().__new__(cls, shape, dtype, np.zeros(1, dtype), strides=(0,) * len(shape))
+        entry = np.ones(1, bool) if dtype.kind == "b" else np.zeros(1, dtype)  # a mask takes something, or NumPy warns
+        outline = super().__new__(cls, shape, dtype, entry, strides=(0,) * len(shape))
         outline.weak = weak
         outline.flags.writeable = False
         return outline

@@ -86,6 +86,9 @@ def __getattr__(name: str) -> Any:
 
 
 __all__ = [
+    "GELU",
+    "QR",
+    "SVD",
     "Absolute",
     "Add",
     "AddBias",
@@ -119,7 +122,6 @@ __all__ = [
     "ExpandDims",
     "Expm1",
     "FoldWindows",
-    "GELU",
     "Greater",
     "GreaterEqual",
     "Identity",
@@ -160,14 +162,12 @@ __all__ = [
     "Pinv",
     "Power",
     "Prod",
-    "QR",
     "ReLU",
     "Recurrence",
     "Reorder",
     "Reshape",
     "RightShift",
     "SLogDet",
-    "SVD",
     "ScatterAdd",
     "SearchSorted",
     "Sign",

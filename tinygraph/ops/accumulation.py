@@ -18,7 +18,7 @@ from .selection import Keep
 
 
 class CumSum(Primitive):
-    """y_i = x_1 + ... + x_i along an axis, or x_i + ... + x_n in reverse;   dx is the same of dy, the other way round"""
+    """y_i = x_1 + ... + x_i along an axis, or x_i + ... + x_n in reverse;   dx is the same of dy the other way round"""
 
     def forward(self, x: Any, *, axis: int, reverse: bool = False) -> Any:
         return _accumulated(np.cumsum, x, axis, reverse)
@@ -85,7 +85,7 @@ class CumLogAddExp(Primitive):
 
     def backward(self, grad: Any, y: Any, x: Any, *, axis: int) -> Any:
         grad, y, x = (np.swapaxes(z, axis, -1) for z in (grad, y, x))
-        rest = Recurrence.apply(_ratio(y, later(y, 0)), grad, reverse=True)
+        rest = Recurrence.apply(_ratio(y, later(y, np.inf)), grad, reverse=True)
         return np.swapaxes(Keep.apply(rest, x > -np.inf) * _ratio(x, y), axis, -1)
 
 
@@ -128,13 +128,15 @@ def _recurrence(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         padded = np.zeros(whole, dtype)
         padded[..., :n] = x
         parts.append(padded.reshape(*lead, blocks, _BLOCK))
-    own, factor = _step_by_step(*parts, dtype, factors=True)  # as if each block began with 0
+    with np.errstate(over="ignore", invalid="ignore"):
+        own, factor = _step_by_step(parts[0], parts[1], dtype, factors=True)  # as if each block began with 0
+    if not np.isfinite(factor[..., -1]).all() and dtype.kind == "f" and np.isfinite(a).all():
+        largest = np.finfo(dtype).max  # and not infinity, which times 0 is NaN
+        np.clip(factor, -largest, largest, out=factor)
     ends = _recurrence(factor[..., -1], own[..., -1])
     carried = np.zeros((*lead, blocks, 1), dtype)
     carried[..., 1:, 0] = ends[..., :-1]
     factor *= carried
-    if not np.isfinite(ends).all():
-        factor[np.broadcast_to(carried == 0, factor.shape)] = 0  # also where the product of the factors overflows
     own += factor
     return own.reshape(whole)[..., :n]
 

@@ -134,7 +134,8 @@ def _partition(a: Any, kth: Any, axis: int | None = -1, kind: Any = None) -> Any
 def _unique(ar: Any, return_index: bool = False, return_inverse: bool = False, return_counts: bool = False,
             axis: Any = None, **options: Any) -> Any:
     """The values are those of the first entries that have them; the other results are plain."""
-    values, index, *others = np.unique(plain(ar), True, return_inverse, return_counts, axis, **options)
+    wanted: Any = {"return_inverse": return_inverse, "return_counts": return_counts, "axis": axis, **options}
+    _, index, *others = np.unique(plain(ar), return_index=True, **wanted)
     x = np.reshape(ar, -1) if axis is None else ar
     y = x[(*(slice(None),) * (0 if axis is None else axis % x.ndim), index)]
     results = [y, *[index] * return_index, *others]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -12,22 +11,17 @@ from ..definition import counterpart
 from ..node import TWINS, Node, constant
 from .ordering import ArgRank, looking, plain
 from .reductions import (
-    NanMax,
-    Std,
-    Var,
-    _one_of,
     array,
     cast,
     count,
     gathered,
-    masked,
     reduced_axes,
     restored,
 )
 from .selection import ARRAY, ScatterAdd
 from .shaping import StopGradient
 
-# ------------------------------------------------------------------------------------------------------- leaving out NaN
+# ----------------------------------------------------------------------------------------------------- leaving out NaN
 
 def _there(a: Any, where: Any = True) -> Any:
     """Where an array is not NaN."""
@@ -89,6 +83,7 @@ def _ranked(rows: Any, ranks: Any, some_nan: bool = False) -> Any:
     """Of each row, the entries that a stable sort puts at these ranks."""
     places = ArgRank.apply(rows, ranks, skip_nan=some_nan)
     grid = [np.arange(n).reshape(-1, *[1] * (rows.ndim - 1 - i)) for i, n in enumerate(rows.shape[:-1])]
+    rows = constant(rows) if isinstance(places, Node) and not isinstance(rows, Node) else rows
     return rows[(*grid, places)]
 
 
@@ -149,7 +144,7 @@ def _between(alpha: float, beta: float) -> Callable[..., Any]:
     def place(n: Any, q: Any) -> Any:
         at = (n - 1) * q if alpha == beta == 1 else n * q + (alpha + q * (1 - alpha - beta)) - 1
         at = np.maximum(np.minimum(at, n - 1), 0)
-        below = np.floor(at)
+        below = at.astype(int)
         return below, at - below
 
     return place
