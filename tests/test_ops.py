@@ -359,9 +359,9 @@ LAPACK = ("tinygraph.ops.decompositions", "tinygraph.ops.linear_systems")  # tes
 
 def every_op(base: Any = tg.Op) -> set[type[tg.Op]]:
     """The ops that the package defines, wherever; but not `Variable`, which every transform wraps around its inputs,
-    nor those that are tested elsewhere: of the compiler's programs, of random numbers, and what LAPACK computes, which
-    knows no float16 and no complex step."""
-    elsewhere = ("tinygraph.compile.", "tinygraph.random", *LAPACK)
+    nor those that are tested elsewhere: of the compiler's programs, of random numbers, of custom functions and
+    checkpoints, and what LAPACK computes, which knows no float16 and no complex step."""
+    elsewhere = ("tinygraph.compile.", "tinygraph.random", "tinygraph.control", *LAPACK)
     found = {op for op in base.__subclasses__() if op.__module__.startswith("tinygraph.") and op is not Variable
              and not op.__module__.startswith(elsewhere)}
     return {op for op in found if hasattr(op, "forward")}.union(*map(every_op, found))

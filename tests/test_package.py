@@ -38,6 +38,7 @@ LAYERS = [
     {"detect"},
     {"compile"},
     {"mapping"},
+    {"control"},
     {"testing"},
     {"nn", "optim", "optimize"},
     {"classifier"},

@@ -6,6 +6,7 @@ Write the forward pass with NumPy; `loss.backprop()` and the transforms of funct
 from . import ops
 from .calculus import elementwise_grad, grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 from .compile import compile
+from .control import checkpoint, custom, stop_gradient
 from .detect import detect_changes, detect_nan
 from .mapping import vmap
 from .node import Node, Parameter, State, constant
@@ -25,8 +26,10 @@ __all__ = [
     "Stream",
     "Tape",
     "backprop",
+    "checkpoint",
     "compile",
     "constant",
+    "custom",
     "detect_changes",
     "detect_nan",
     "elementwise_grad",
@@ -39,6 +42,7 @@ __all__ = [
     "minimize",
     "ops",
     "root",
+    "stop_gradient",
     "value_and_grad",
     "vjp",
     "vmap",

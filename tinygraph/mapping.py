@@ -144,12 +144,21 @@ def _batch(path: str, x: Any, axis: Any) -> Value:
     if not isinstance(x, Node | np.ndarray | np.generic | float | complex | int):
         raise TypeError(f"vmap: {path} must be an array, got {type(x).__name__}: say in_axes=None for what is the same "
                         "for all entries")
-    node = as_value(x) if isinstance(x, Node) else Value(plain_array(x))
+    node = as_value(x) if isinstance(x, Node) else as_node(x)
     axis = operator.index(axis)
     if not -node.ndim <= axis < node.ndim:
         raise ValueError(f"vmap: {path} has shape {node.shape} and so no axis {axis} for the entries of a batch: say "
                          "in_axes=None for what is the same for all entries")
     return _moved(node, axis, 0)
+
+
+def as_node(x: Any) -> Value:
+    """A node for an array, or for the outline of one, which an op's forward may be given."""
+    if not isinstance(x, Outline):
+        return Value(plain_array(x))
+    node = Value.__new__(Value)
+    node._value, node.inputs, node.needs_grad, node.serial = x, (), False, next_serial()
+    return node
 
 
 def _length(given: list[Any], axes: list[Any], batches: list[Value | None]) -> int:
