@@ -154,7 +154,7 @@ def _small(scale: Any) -> Any:
 
 
 class TieMeans(Primitive):
-    """y = g, and where some of the eigenvalues w are equal the mean of their g;   dg = the means of dy
+    """y = g, and where eigenvalues w are equal the mean of their g;   dg = the means of dy, or dy where g are equal
 
     So the gradient of the largest eigenvalue is that of least norm where it is repeated. P are the products of the
     vectors with the gradient by them: LinAlgError if the function uses vectors and values of a tie together.
@@ -164,7 +164,8 @@ class TieMeans(Primitive):
         return _tie_means(g, P, w, of, strict and not unknown(g, P, w))
 
     def backward(self, grad: Any, y: Any, g: Any, P: Any, w: Any, *, of: str = "", strict: bool = True) -> Any:
-        return TieMeans.apply(grad, P, w, of=of, strict=False), None, None
+        even = abs(y - g) <= abs(y) * np.finfo(y.dtype).eps ** 0.5  # beside w, where nothing is tied, y is g as well
+        return np.where(even, grad, TieMeans.apply(grad, P, w, of=of, strict=False)), None, None
 
 
 @opaque
@@ -188,7 +189,7 @@ def _tie_means(g: Any, P: Any, w: Any, of: str, strict: bool) -> Any:
         beside = somewhere((ties & ~np.eye(n, dtype=bool) & (abs(P) > limit)).any(-1))
         uneven = somewhere(abs(diagonal - means(diagonal)) > limit[..., 0])
         of_values = somewhere(abs(g - means(g)) > accuracy * _largest(g[..., None])[..., 0])
-        if (of_values & (beside | uneven) | beside & ~uneven).any():
+        if (of_values & (beside | uneven) | (beside ^ uneven)).any():
             raise np.linalg.LinAlgError(_MIXED.format(of))
     return means(g)
 

@@ -130,7 +130,7 @@ def _safe_inverse(A: Any) -> Any:
         inverse = np.linalg.inv(A)
     except np.linalg.LinAlgError:
         return None
-    condition = np.linalg.norm(A, axis=(-1, -2)) * np.linalg.norm(inverse, axis=(-1, -2))
+    condition = A.shape[-1] * abs(A).max((-1, -2)) * abs(inverse).max((-1, -2))
     return inverse if (condition < np.finfo(A.dtype).eps ** -0.25).all() else None
 
 
