@@ -151,12 +151,74 @@ def same_entries(var: Any, expected: Any, actual: Any, rounding: float, program:
 
 
 @settings(max_examples=12 * DEEP, phases=AS_DRAWN)
-@given(seed=st.integers(0, 2**32), threads=st.sampled_from([1, 1, 2]))
-def test_random_programs(seed, threads):
+@given(seed=st.integers(0, 2**32), threads=st.sampled_from([1, 1, 2]), long=st.sampled_from([0, 1000]))
+def test_random_programs(seed, threads, long):
     found = [program for program in map(drawn, range(seed, seed + 16)) if program is not None]
     programs = [program for program in found if has_native_form(program)]
     assert len(programs) > len(found) / 2
-    check_programs(programs, [seed, seed + 1], threads)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(native_target, "LONG", long)
+        check_programs(programs, [seed, seed + 1], threads)
+
+
+# -------------------------------------------------------------------------------------------------------- long programs
+
+def recurrent(turns: int, units: int = 5) -> Any:
+    """A training step of a network that reads the rows of X one after the other, and its parameters."""
+    W = tg.Parameter(rng().normal(size=(units, units)) / units, name="W")
+    U = tg.Parameter(rng(1).normal(size=(units, 3)), name="U")
+
+    def step(X):
+        h = np.zeros((units, 1))
+        for t in range(turns):
+            h = np.tanh(W @ h + U @ X[t])
+        loss = np.sum(h * h)
+        loss.backprop()
+        for p in (W, U):
+            p.value = p.value - 0.1 * p.grad
+        return loss
+    return step, (W, U)
+
+
+def over_rows(turns: int) -> Any:
+    """A chain over the rows of X, each of which has a gradient."""
+    def f(X):
+        h = np.ones(X.shape[1])
+        for t in range(turns):
+            h = np.sin(h * X[t] + X[-1])
+        return np.sum(h)
+    return tg.value_and_grad(f)
+
+
+@pytest.mark.parametrize("long", [0, 10_000])
+def test_loops_that_were_unrolled(long, monkeypatch):
+    monkeypatch.setattr(native_target, "LONG", long)
+    step, parameters = recurrent(12)
+    compiled, X = native(step), rng(2).normal(size=(12, 3, 1))
+    for _ in range(3):
+        before = [p.value for p in parameters]
+        expected = float(step(X)), [p.value for p in parameters]
+        for p, value in zip(parameters, before, strict=True):
+            p.value = value
+        loss = compiled(X)
+        close([loss, *[p.value for p in parameters]], [np.asarray(expected[0]), *expected[1]], 2)
+    check(over_rows(15), rng(3).normal(size=(16, 4)))
+
+
+@pytest.mark.parametrize("make", [lambda n: (recurrent(n)[0], (n, 3, 1)), lambda n: (over_rows(n), (n + 1, 4))],
+                         ids=["recurrent", "over rows"])
+def test_turns_of_an_unrolled_loop_share_their_code(make, monkeypatch):
+    """Each turn adds calls of kernels, and hardly any kernels."""
+    def kernels(n: int) -> tuple[int, int]:
+        f, shape = make(n)
+        program, _ = optimized(tg.compile(f).trace(np.zeros(shape)))
+        source = native_target.Printer(native_target.Schedule(program), 1, "f").source()
+        return source.count("static void"), len(source)
+
+    monkeypatch.setattr(native_target, "LONG", 0)
+    (few, short), (many, long) = kernels(80), kernels(160)
+    assert 2 <= few <= many < 20
+    assert long - short < 80 * 400
 
 
 # ------------------------------------------------------------------------------------------------- gathers and scatters

@@ -748,8 +748,8 @@ def steps(draw: Any) -> list[buffers.Step]:
     return found
 
 
-@given(steps=steps(), data=st.data())
-def test_memory_is_handed_on_only_when_nobody_needs_it(steps, data):
+@given(steps=steps(), data=st.data(), many=st.sampled_from([0, 500]))
+def test_memory_is_handed_on_only_when_nobody_needs_it(steps, data, many):
     count = len(steps)
     kinds = {n: data.draw(st.integers(0, 2)) for n in range(count)}
     sizes = {n: data.draw(st.sampled_from([0, 1, 64, 100, 4096])) for n in range(count)}
@@ -768,7 +768,9 @@ def test_memory_is_handed_on_only_when_nobody_needs_it(steps, data):
         memory[place[n]] = n
     assert all(memory[place[x]] == x for x in held)
 
-    offsets, total = buffers.arena(sizes, intervals)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(buffers, "MANY", many)
+        offsets, total = buffers.arena(sizes, intervals)
     owners = [x for x in intervals if sizes[x]]
     for x in owners:
         assert offsets[x] % 64 == 0
@@ -782,8 +784,8 @@ def test_memory_is_handed_on_only_when_nobody_needs_it(steps, data):
     assert max(together, default=0) <= total <= sum(rounded.values())
 
 
-def test_an_arena_fits_what_comes_and_goes_into_the_largest_at_once():
-    count = 1000
+@pytest.mark.parametrize("count", [100, 1000])
+def test_an_arena_fits_what_comes_and_goes_into_the_largest_at_once(count):
     intervals = {n: (n, n + 3) for n in range(count)}
     offsets, total = buffers.arena(dict.fromkeys(range(count), 128), intervals)
     assert total == 4 * 128

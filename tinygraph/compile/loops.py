@@ -9,9 +9,11 @@ targets over the same space: elementwise results and reductions side by side.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -63,8 +65,12 @@ def unit(n: int, counter: int) -> Affine:
 
 def combine(*terms: tuple[Affine, int]) -> Affine:
     """The sum of affine forms times numbers."""
-    return tuple(sum(a * k for a, k in zip(column, [k for _, k in terms], strict=True))
-                 for column in zip(*[a for a, _ in terms], strict=True))
+    total = [0] * len(terms[0][0])
+    for a, k in terms:
+        for n, x in enumerate(a):
+            if x:
+                total[n] += x * k
+    return tuple(total)
 
 
 def shifted(a: Affine, by: int) -> Affine:
@@ -220,6 +226,7 @@ class Graph:
         self.outside = {*program.inputs, *program.states, *program.constants}
         self.patterns = {var: found for var, array in program.constants.items() if (found := pattern(array))}
         self.stored: set[Var] = set(self.outside)
+        self.starts: dict[Var, list[int]] = {}  # where the parts of a concatenation begin
 
     def require_view(self, x: Var) -> None:
         """`MustStore` unless `x` is stored, or only another view of what is."""
@@ -260,6 +267,7 @@ class Reader:
         self.texts: dict[Any, Temp] = {}
         self.loads: dict[tuple[Any, ...], Temp] = {}
         self.computed: list[tuple[Var, tuple[Affine, ...]]] = []
+        self.nothing: set[str] = set()  # temps that are 0 since nothing was put there
         self.jumps: dict[Any, tuple[tuple[Temp, int], ...]] = {}  # by target
         self.depth = self.started = 0  # ops written into one another; statements that earlier targets needed
 
@@ -342,6 +350,8 @@ class Reader:
         self.depth -= 1
         if not isinstance(result, Temp):
             result = self.write(number(result, x.dtype), x.dtype)
+            if i.op in (ops.ScatterAdd, ops.Pad):
+                self.nothing.add(result.name)
         if result.dtype != x.dtype:
             result = self.write(self.cast(result, x.dtype), x.dtype, result)
         return result
@@ -354,6 +364,10 @@ class Reader:
         dtype, result = loop_dtypes(i)
         if i.op is ops.Power and dtype.kind != "f":
             raise Unavailable("a power of integers has no native form: use target=\"numpy\"")
+        if i.op is ops.Add:
+            for a, b in (operands, operands[::-1]):
+                if isinstance(a, Temp) and isinstance(b, Temp) and a.name in self.nothing and b.dtype == result:
+                    return b
         texts = [self.cast(a, dtype) for a in operands]
         numbers = [x for x in operands if not isinstance(x, Temp)]
         if i.op in (ops.Maximum, ops.Minimum) and numbers and not math.isnan(numbers[0]):
@@ -372,10 +386,15 @@ class Reader:
             value = self.write(f"{x} != {x} ? {x} : {value.name}", value.dtype, value, *operands)
         return value
 
+    def least(self, a: Affine) -> int:
+        """The smallest value that it takes."""
+        return a[-1] + sum(k * (low if k > 0 else high - 1)
+                           for k, (low, high) in zip(a, self.ranges, strict=False) if k)
+
     def inside(self, a: Affine, low: int, high: int) -> bool:
         """Whether low <= a < high, for all values of the counters; `Split` if that depends on them."""
         counters = [c for c in range(self.n) if a[c]]
-        first = a[-1] + sum(a[c] * (self.ranges[c][0] if a[c] > 0 else self.ranges[c][1] - 1) for c in counters)
+        first = self.least(a)
         last = a[-1] + sum(a[c] * (self.ranges[c][1] - 1 if a[c] > 0 else self.ranges[c][0]) for c in counters)
         if low <= first and last < high:
             return True
@@ -395,11 +414,15 @@ def loop_dtypes(i: Instruction) -> tuple[np.dtype[Any], np.dtype[Any]]:
                         else type(x.dtype.type(0).item()) if isinstance(x, Var) else type(x) for x in i.inputs]
     if all(isinstance(kind, type) for kind in kinds):
         kinds = [np.dtype(kind) for kind in kinds]
-    kinds = [_BOOL if kind is bool else kind for kind in kinds]
-    ufunc: Any = i.op.forward
-    found = ufunc.resolve_dtypes((*kinds, None))
+    op: Any = i.op
+    return _resolved(op, tuple(_BOOL if kind is bool else kind for kind in kinds))
+
+
+@functools.cache
+def _resolved(op: Any, kinds: tuple[Any, ...]) -> tuple[np.dtype[Any], np.dtype[Any]]:
+    found = op.forward.resolve_dtypes((*kinds, None))
     if len(set(found[:-1])) > 1:
-        raise Unavailable(f"{i.op.__name__} of {', '.join(map(str, kinds))} has no native form")
+        raise Unavailable(f"{op.__name__} of {', '.join(map(str, kinds))} has no native form")
     return found[0], found[-1]
 
 
@@ -498,12 +521,14 @@ def _pad(r: Reader, i: Instruction, index: tuple[Affine, ...]) -> Any:
 
 def _concatenate(r: Reader, i: Instruction, index: tuple[Affine, ...]) -> Any:
     axis = i.options["axis"] % i.output.ndim
-    start = 0
-    for x in i.inputs:
-        if x.shape[axis] and r.inside(index[axis], start, start + x.shape[axis]):
-            return r.value(x, (*index[:axis], shifted(index[axis], -start), *index[axis + 1:]))
-        start += x.shape[axis]
-    raise MustStore(i.output)
+    starts = r.graph.starts.setdefault(i.output, [])
+    if not starts:
+        starts += itertools.accumulate([x.shape[axis] for x in i.inputs], initial=0)
+    k = bisect_right(starts, r.least(index[axis])) - 1
+    start, end = starts[k:k + 2]
+    if not r.inside(index[axis], start, end):
+        raise AssertionError(i)
+    return r.value(i.inputs[k], (*index[:axis], shifted(index[axis], -start), *index[axis + 1:]))
 
 
 def _windows(r: Reader, i: Instruction, index: tuple[Affine, ...]) -> Any:
@@ -618,7 +643,7 @@ class Target:
     jumps: Callable[[Reader], tuple[tuple[Temp, int], ...]] | None = None  # what index arrays add to the address
     window: frozenset[int] = frozenset()  # counters inside a window, which are no good for the innermost loop
     reads: dict[tuple[Var, Affine], None] = field(default_factory=dict)
-    inlined: list[tuple[Var, tuple[Affine, ...]]] = field(default_factory=list)
+    inlined: dict[tuple[Var, tuple[Affine, ...]], int] = field(default_factory=dict)  # and how often each is computed
 
     @property
     def points(self) -> int:
@@ -740,11 +765,11 @@ class Nest:
                 reader.loads[target.var, target.address] = value
         return values
 
-    def source(self, place: Callable[[Var], str], threads: int = 1) -> list[str]:
-        """The loops in C. place: the C name of the memory of a variable."""
+    def source(self, place: Callable[[Var], str], threads: int = 1) -> list[list[str]]:
+        """The loops in C, one block after the other. place: the C name of the memory of a variable."""
         n = len(self.space)
         if 0 in self.space:
-            return [line for t in self.targets for line in _filled(t, place)]
+            return [_filled(t, place) for t in self.targets]
         found = list(pieces(self.graph, [(0, m) for m in self.space], self.evaluate))
         affine = [s.address for (_, r), _ in found for s in r.statements if s.address]
         affine += [t.address for t in self.targets]
@@ -752,17 +777,17 @@ class Nest:
         gone = self._collapse(affine, lengths) if len(found) == 1 else set()
         order = self._order(affine, [c for c in range(n) if c not in gone])
         whole = len(found) == 1
-        lines: list[str] = []
-        for t in self.targets:
-            if t.scattered or (t.kind != "store" and not (whole and self._in_registers(t, order)[1])):
-                lines += _filled(t, place)
+        blocks = [_filled(t, place) for t in self.targets
+                  if t.scattered or (t.kind != "store" and not (whole and self._in_registers(t, order)[1]))]
         for (ranges, reader), values in found:
             limits = {c: (0, lengths[c]) if whole else ranges[c] for c in order}
-            lines += self._jammed(order, limits, reader, values, place, whole, threads)
-        return lines
+            blocks += self._jammed(order, limits, reader, values, place, whole, threads)
+        if whole and len(blocks) > 1:  # as one, with what comes before the loops
+            return [["{", *["    " + line for block in blocks for line in block], "}"]]
+        return blocks
 
     def _jammed(self, order: list[int], limits: dict[int, tuple[int, int]], reader: Reader, values: list[Temp],
-                place: Callable[[Var], str], whole: bool, threads: int) -> list[str]:
+                place: Callable[[Var], str], whole: bool, threads: int) -> list[list[str]]:
         """The loops; where it helps, several turns are written into one, so that sums do not wait for each other."""
         window = {c for t in self.targets for c in t.window}
         apart = all(t.kind == "store" for t in self.targets)
@@ -771,17 +796,17 @@ class Nest:
             turns = [dict(zip(inside, entry, strict=True))
                      for entry in itertools.product(*[range(*limits[c]) for c in inside])]
             order = [c for c in order if c not in window]
-            return self._loops(order, limits, reader, values, place, whole, threads, turns)
+            return [self._loops(order, limits, reader, values, place, whole, threads, turns)]
         if not self._can_jam(order, limits, reader):
-            return self._loops(order, limits, reader, values, place, whole, threads, [{}])
-        c, lines = order[-2], []
+            return [self._loops(order, limits, reader, values, place, whole, threads, [{}])]
+        c, blocks = order[-2], []
         low, high = limits[c]
         middle = high - (high - low) % JAM
         alone: list[dict[int, int]] = [{}]
         for part, turns in (((low, middle), [{c: turn} for turn in range(JAM)]), ((middle, high), alone)):
             if part[0] < part[1]:
-                lines += self._loops(order, {**limits, c: part}, reader, values, place, whole, threads, turns)
-        return lines
+                blocks.append(self._loops(order, {**limits, c: part}, reader, values, place, whole, threads, turns))
+        return blocks
 
     def _can_jam(self, order: list[int], limits: dict[int, tuple[int, int]], reader: Reader) -> bool:
         if len(order) < 2 or len(reader.statements) > 16 or any(t.scattered for t in self.targets):
@@ -836,7 +861,8 @@ class Nest:
         own = {s.temp.name: bool(s.temp.bits & jammed) for s in reader.statements}  # of a turn of its own
 
         def at(a: Affine, turn: int) -> str:
-            return _address(shifted(a, sum(a[c] * by for c, by in turns[turn].items())), order)
+            first = sum(a[c] * limits[c][0] for c in order)  # the loops themselves count from 0
+            return _address(shifted(a, first + sum(a[c] * by for c, by in turns[turn].items())), order)
 
         names: dict[tuple[str, int], str] = {}
 
@@ -859,7 +885,8 @@ class Nest:
                     body[level].append(f"const {kind} {name} = {text};")
         before: list[list[str]] = [[] for _ in range(after + 1)]
         behind: list[list[str]] = [[] for _ in range(after + 1)]
-        blocked = after == 1 and limits[order[0]][1] - limits[order[0]][0] > 2 * BLOCK
+        lengths = {c: limits[c][1] - limits[c][0] for c in order}
+        blocked = after == 1 and lengths[order[0]] > 2 * BLOCK
         registers: list[Register] = []
         for number_, (t, result) in enumerate(zip(self.targets, values, strict=True)):
             start, complete = self._in_registers(t, order)
@@ -884,29 +911,28 @@ class Nest:
                     behind[start].append(f"if ({pair[1].name}{'_all' * blocked}) {total} = NAN;")
                 combined = total if complete and whole else _ADDED[t.kind].format(entry, total)
                 behind[start].append(f"{entry} = {combined};")
-        work = math.prod(limits[c][1] - limits[c][0] for c in order) * max(sum(map(len, body)), 1)
+        work = math.prod(lengths.values()) * max(sum(map(len, body)), 1)
         parallel = (threads > 1 and after and work > 100_000 and not any(t.jumps is not None for t in self.targets))
         team = f"#pragma omp parallel for num_threads({threads}) schedule(static)" if parallel else ""
         lines = _Lines()
         lines.put("{", *body[0], *before[0])
         if blocked:
             (c,) = order
-            (low, high), all_ = limits[c], "".join(f" reduction({r.clause}_all)" for r in registers)
-            lines.put(team and team + all_, f"for (int64_t b{c} = {low}; b{c} < {high}; b{c} += {BLOCK}) {{",
-                      f"const int64_t e{c} = b{c} + {BLOCK} < {high} ? b{c} + {BLOCK} : {high};",
+            length, all_ = lengths[c], "".join(f" reduction({r.clause}_all)" for r in registers)
+            lines.put(team and team + all_, f"for (int64_t b{c} = 0; b{c} < {length}; b{c} += {BLOCK}) {{",
+                      f"const int64_t e{c} = b{c} + {BLOCK} < {length} ? b{c} + {BLOCK} : {length};",
                       *[r.declared() for r in registers],
                       "#pragma omp simd" + "".join(f" reduction({r.clause})" for r in registers),
                       f"for (int64_t i{c} = b{c}; i{c} < e{c}; i{c}++) {{", *body[1], "}",
                       *[r.joined() for r in registers], "}", *behind[0], "}")
             return lines.texts
         for l, c in enumerate(order, 1):
-            low, high = limits[c]
             if l == 1 and after > 1 and all(c not in t.reduced for t in self.targets):
                 lines.put(team)
-            if l == after and high - low >= 4 and not any(t.jumps is not None for t in self.targets):
+            if l == after and lengths[c] >= 4 and not any(t.jumps is not None for t in self.targets):
                 lines.put("#pragma omp simd" + "".join(f" reduction({r.clause})" for r in registers))
             step = f"i{c} += {jam}" if c in turns[0] else f"i{c}++"
-            lines.put(f"for (int64_t i{c} = {low}; i{c} < {high}; {step}) {{", *body[l], *before[l])
+            lines.put(f"for (int64_t i{c} = 0; i{c} < {lengths[c]}; {step}) {{", *body[l], *before[l])
         for l in range(after - 1, -1, -1):
             lines.put("}", *behind[l])
         if not order:

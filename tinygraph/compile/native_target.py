@@ -11,6 +11,7 @@ import ctypes
 import math
 import os
 import re
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,9 +21,10 @@ import numpy as np
 
 from .. import ops
 from ..ops.selection import ARRAY
-from . import building, calling
+from . import buffers, building, calling
 from .loops import (
     C_TYPES,
+    LONGEST,
     REDUCERS,
     SMALL_PRODUCT,
     VECTOR_MATH,
@@ -92,6 +94,10 @@ Step = Any
 
 
 SHARED = 1_000_000  # multiplications from which on the products of matrices are shared out among threads
+TOGETHER = 12  # targets in one nest at most
+LONG = 1000  # instructions
+MEMORY = 4096  # numbers from which on it takes longer to read them than to call a kernel
+DEAR = 12  # additions that take longer than storing a number and reading it
 ROUNDS = 8  # of looking for what is computed again and again
 
 
@@ -106,8 +112,13 @@ class Schedule:
         self.program, self.graph = program, Graph(program)
         self.folded: dict[Var, tuple[Instruction, tuple[Operand, ...]]] = {}
         self.uses = program.uses()
+        self.targets: dict[Var, Target] = {}
+        self.inliners: dict[Var, set[Var]] = {}  # whose loops compute a variable that is not stored
         self._fold_updates()
         self.graph.stored |= {var for var in program.results if var in self.graph.make}
+        self.long = len(program.instructions) > LONG  # mostly a loop that was unrolled: its turns shall look the same
+        if self.long:
+            self._store_what_is_shared()
         for _ in range(ROUNDS):
             self._settle()
             if not self._store_what_is_dear():
@@ -116,7 +127,10 @@ class Schedule:
             self._settle()
 
     def _settle(self) -> None:
-        """Schedule anew until nothing more must be stored: what is stored decides what every loop reads."""
+        """Store what the loops of what is stored cannot do without, and put them in order."""
+        todo = [var for var in self.graph.make if var in self.graph.stored]
+        while todo:
+            self._tried(self._reads, todo.pop(), found=todo)
         self.missed = True
         while self.missed:
             self.missed = False
@@ -142,8 +156,8 @@ class Schedule:
         self.steps: list[Step] = []
         self.writer: dict[Var, int] = {}
         self.readers: dict[Var, list[int]] = {}
+        self.open: dict[tuple[int, ...], list[int]] = {}  # nests over a space that take more targets
         self.alias: dict[Var, Var] = {}  # a new value that is written straight into the memory of its state
-        self.targets: dict[Var, Target] = {}
         folded = {product.output for product, _ in self.folded.values()}
         skipped = folded | {x for new in self.folded for x in self.graph.make[new].inputs if isinstance(x, Var)}
         updates = self._in_place()
@@ -177,17 +191,24 @@ class Schedule:
             if updates.get(new) is not state and new is not state:
                 self._append(Copy(new, state), [new], None)
 
-    def _tried(self, action: Callable[..., Any], *arguments: Any) -> Any:
-        """What an action returns, once it is known that all is stored that it cannot do without."""
+    def _tried(self, action: Callable[..., Any], *arguments: Any, found: list[Var] | None = None) -> Any:
+        """What an action returns, once all is stored that it cannot do without; that is added to `found`."""
         while True:
             try:
                 return action(*arguments)
             except MustStore as missing:
                 if missing.var in self.graph.stored:
                     raise Unavailable(f"{self.graph.make[missing.var].op.__name__} has no native form yet") from None
-                self.graph.stored.add(missing.var)
+                self._store(missing.var)
                 self.missed = True  # this schedule only goes on to find what else is missing
-                self.targets.clear()
+                if found is not None:
+                    found.append(missing.var)
+
+    def _store(self, var: Var) -> None:
+        """Decide that a variable is stored: loops that had computed it read it now."""
+        self.graph.stored.add(var)
+        for user in self.inliners.pop(var, ()):
+            self.targets.pop(user, None)
 
     def _in_place(self) -> dict[Var, Var]:
         """The new values that may be computed in the memory of their state: {new: state}, in program order."""
@@ -197,13 +218,11 @@ class Schedule:
         for i in self.program.instructions:
             if i.output in state_of and i.output not in outputs:
                 chosen[i.output] = state_of[i.output]
-        news = list(chosen)
-        for position, new in enumerate(news):
-            state = chosen[new]
-            later = news[position + 1:]
-            reads = {x: self._tried(self._reads, x) for x in later if x in chosen}
-            if any(state in r for r in reads.values()):
+        later: set[Var] = set()  # what updates read that come later
+        for new, state in [*chosen.items()][::-1]:
+            if state in later:
                 del chosen[new]  # somebody still needs the old value
+            later |= self._tried(self._reads, new)
         for i in reversed(self.program.instructions):  # nobody but other updates may wait for a new value
             if i.output in self.graph.stored and i.output not in chosen:
                 for x in self._tried(self._reads, i.output):
@@ -223,11 +242,14 @@ class Schedule:
         if var not in self.targets:
             target = target_of(self.graph, var)
             nest = Nest(self.graph, target)
-            for (_, reader), _ in pieces(self.graph, [(0, m) for m in target.space], nest.evaluate):
+            for (ranges, reader), _ in pieces(self.graph, [(0, m) for m in target.space], nest.evaluate):
                 for source, address, *jumps in reader.loads:
                     if source is not var:
                         target.reads[source, () if jumps else address] = None  # of what jumps nothing is known
-                target.inlined += reader.computed
+                for x, index in reader.computed:
+                    times = math.prod(high - low for c, (low, high) in enumerate(ranges) if any(a[c] for a in index))
+                    target.inlined[x, index] = target.inlined.get((x, index), 0) + times
+                    self.inliners.setdefault(x, set()).add(var)
             self.targets[var] = target
         return self.targets[var]
 
@@ -293,13 +315,16 @@ class Schedule:
                 self._add(var)
                 self._append(Copy(var, state), [var], None)
                 return
-        for n in range(first, len(self.steps)):
-            step = self.steps[n]
-            if isinstance(step, Nest) and step.space == target.space and len(step.targets) < 12:
-                step.targets.append(target)
-                break
+        open_ = self.open.setdefault(target.space, [])
+        if (k := bisect_left(open_, first)) < len(open_):
+            n = open_[k]
+            self.steps[n].targets.append(target)
+            if len(self.steps[n].targets) == TOGETHER:
+                del open_[k]
         else:
             n = len(self.steps)
+            if not self.long or target.points > MEMORY:
+                open_.append(n)
             self.steps.append(Nest(self.graph, target))
         self.writer[var] = n
         for read, _ in target.reads:
@@ -313,25 +338,42 @@ class Schedule:
         writer = next(t for t in step.targets if t.var is read)
         return writer.kind == "store" and not writer.scattered and writer.address == address
 
+    def lifetimes(self) -> dict[Var, tuple[int, int]]:
+        """The first and the last step that need the memory of each variable that is neither given nor returned."""
+        return {var: (first, max([first, *self.readers.get(var, ())])) for var, first in self.writer.items()
+                if var not in self.alias and var not in self.outputs}
+
+    def _store_what_is_shared(self) -> None:
+        """Store what is read twice and takes some time, so that loops stay short."""
+        inclusive: dict[Var, float] = {}
+        for i in self.program.instructions:
+            x = i.output
+            inclusive[x] = cost_of(self.graph, i) + sum(inclusive.get(y, 0) for y in i.vars)
+            if i.op in _WORTH and x not in self.graph.stored and (
+                    inclusive[x] * (self.uses[x] - 1) > DEAR or inclusive[x] > LONGEST / 4):
+                self.graph.stored.add(x)
+            if x in self.graph.stored:
+                inclusive[x] = 0
+
     def _store_what_is_dear(self) -> bool:
         """Store what several nests, or several entries of one, would compute again at some cost."""
         times: dict[Var, float] = {}
         for step in self.steps:
             if isinstance(step, Nest):
-                seen = set()
+                once: dict[Any, int] = {}  # what several targets compute is computed once for all of them
                 for t in step.targets:
-                    for var, index in t.inlined:
-                        if (var, index) not in seen and var not in self.graph.stored:
-                            seen.add((var, index))
-                            used = {c for a in index for c in range(len(a) - 1) if a[c]}
-                            times[var] = times.get(var, 0) + math.prod(step.space[c] for c in used)
+                    for key, n in t.inlined.items():
+                        once[key] = max(n, once.get(key, 0))
+                for (var, _), n in once.items():
+                    if var not in self.graph.stored:
+                        times[var] = times.get(var, 0) + n
         inclusive: dict[Var, float] = {}
         dear: list[Var] = []
         for i in self.program.instructions:
             inclusive[i.output] = cost_of(self.graph, i) + sum(
                 inclusive.get(x, 0) for x in i.vars if x not in self.graph.stored)
             again = times.get(i.output, 0) / max(i.output.size, 1) - 1
-            if again > 0.5 and again * inclusive[i.output] > 12 and i.op in _WORTH:
+            if again > 0.5 and again * inclusive[i.output] > DEAR and i.op in _WORTH:
                 dear.append(i.output)
         if not dear:
             return False
@@ -343,7 +385,8 @@ class Schedule:
                 if x in self.graph.make and x not in self.graph.stored and x not in below:
                     below.add(x)
                     todo += self.graph.make[x].vars
-        self.graph.stored |= set(dear) - below or set(dear[-1:])
+        for var in [x for x in dear if x not in below] or dear[-1:]:
+            self._store(var)
         return True
 
 
@@ -438,6 +481,54 @@ int {name}(void *const *p, char *w)
 """
 
 
+class _Kernel:
+    """A block of C, and the same as a function of its arrays.
+
+    given: the arrays as it is handed them: name, and from which entry on. What is only read is handed over once for
+    each part of it, since the next turn of an unrolled loop may read parts that lie closer together.
+    """
+
+    def __init__(self, lines: list[str], types: dict[str, str]) -> None:
+        self.lines, text = lines, "\n".join(lines)
+        places: dict[str, set[int]] = {}
+        fixed = set(_WRITTEN.findall(text))
+        for name, index in _REFERENCE.findall(text):
+            places.setdefault(name, set()).add(_constant_term(index))
+            if not index:
+                fixed.add(name)
+        part: dict[tuple[str, int], int] = {}
+        for name, found in places.items():
+            first = before = min(found)
+            for at in sorted(found):
+                if at - before > NEAR and name not in fixed:
+                    first = at
+                part[name, at], before = first, at
+        self.given: dict[tuple[str, int], int] = {}
+
+        def relative(found: re.Match[str]) -> str:
+            name, index = found.groups()
+            first = part[name, _constant_term(index)]
+            array = f"a{self.given.setdefault((name, first), len(self.given))}"
+            if not index:
+                return array
+            at = _constant_term(index) - first
+            terms = [term for term in index[1:-1].split(" + ") if not _NUMBER.fullmatch(term)]
+            return f"{array}[{' + '.join([*terms, *[str(at)] * bool(at or not terms)])}]"
+
+        self.text = _REFERENCE.sub(relative, text)
+        self.key = self.text, tuple(types[name] for name, _ in self.given)
+
+
+NEAR = 8  # entries between parts of an array at most that are handed over as one
+_REFERENCE = re.compile(r"\b(v_\w+)(\[[^\]]*\])?")
+_WRITTEN = re.compile(r"^ *(?:memset\(|for .*\) )?(v_\w+)", re.MULTILINE)
+_NUMBER = re.compile(r"-?\d+")
+
+
+def _constant_term(index: str | None) -> int:
+    return sum(int(term) for term in (index or "")[1:-1].split(" + ") if _NUMBER.fullmatch(term))
+
+
 class Printer:
     """The C function of a schedule."""
 
@@ -448,7 +539,10 @@ class Printer:
                                     *[("out", n) for n in range(len(program.outputs))]]
         self.names: dict[Any, str] = {}
         self._name_all()
-        self.offsets, self.workspace = self._arena()
+        self.types = {name: C_TYPES[var.dtype] for var, name in self.names.items()}
+        mine = schedule.lifetimes()
+        self.offsets, self.workspace = buffers.arena({var: max(var.nbytes, 1) for var in mine}, mine)
+        self.places = {self.names[var]: (offset, var.dtype.itemsize) for var, offset in self.offsets.items()}
 
     def _name_all(self) -> None:
         taken: set[str] = set()
@@ -465,83 +559,75 @@ class Printer:
             var = self.schedule.alias[var]
         return self.names[var]
 
-    def _arena(self) -> tuple[dict[Var, int], int]:
-        """Where in the workspace each variable lies that is neither given nor returned."""
-        s = self.schedule
-        last = {var: max(steps) for var, steps in s.readers.items()}
-        intervals = []
-        for var, first in s.writer.items():
-            if var not in s.alias and var not in s.outputs:
-                intervals.append((var, first, last.get(var, first)))
-        return arena(intervals)
-
     def source(self) -> str:
-        functions, body = self._shared([self.step(step) for step in self.schedule.steps])
         program, s = self.program, self.schedule
-        lines = [f"int {self.name}(void *const *p, char *w)", "{"]
+        functions, body = self._shared([block for step in s.steps for block in self.step(step)])
+        text = "\n".join("    " + line for line in body)
+        named = set(re.findall(r"\bv_\w+", text))
         written = {self.place(new) for new in s.alias} | {self.names[step.out] for step in s.steps
                                                          if isinstance(step, Copy) and step.out in program.states}
-        for n, x in enumerate(self.pointers):
-            if isinstance(x, Var):
-                const = "" if self.names[x] in written else "const "
-                lines.append(f"    {const}{C_TYPES[x.dtype]} *restrict {self.names[x]} = p[{n}];  /* {x.shape} */")
-        for var, n in self.schedule.outputs.items():
-            lines.append(f"    {C_TYPES[var.dtype]} *restrict {self.names[var]} = p[{self._output(n)}];"
-                         f"  /* {var.shape} */")
-        for var, offset in self.offsets.items():
-            lines.append(f"    {C_TYPES[var.dtype]} *restrict {self.names[var]} = (void *)(w + {offset});"
-                         f"  /* {var.shape} */")
-        text = "\n".join("    " + line for line in body)
-        used = [line for line in lines[2:] if line.split(" = ")[0].split()[-1].lstrip("*") in text]
-        used += [f"    (void){x};" for x in "pw" if not any(re.search(rf"\b{x}\b", line) for line in [*used, text])]
+        pointers = [(x, f"p[{n}]", "" if self.names[x] in written else "const ")
+                    for n, x in enumerate(self.pointers) if isinstance(x, Var)]
+        pointers += [(x, f"p[{self._output(n)}]", "") for x, n in s.outputs.items()]
+        pointers += [(x, f"(void *)(w + {offset})", "") for x, offset in self.offsets.items()]
+        lines = [f"    {const}{C_TYPES[x.dtype]} *restrict {self.names[x]} = {value};  /* {x.shape} */"
+                 for x, value, const in pointers if self.names[x] in named]
+        lines += [f"    (void){x};" for x in "pw" if not any(re.search(rf"\b{x}\b", y) for y in [*lines, text])]
+        body_of = "\n".join(["{", *lines, "", text, "    return 0;", "}", ""])
+        arguments = "(void *const *p, char *w)\n"
         gemms = "".join(f"typedef void gemm{c}(const char *, const char *, const int *, const int *, const int *, "
                         f"const {t} *, const {t} *,\n    const int *, const {t} *, const int *, const {t} *, {t} *, "
                         f"const int *);\ngemm{c} *{self.name}_gemm{c};\n\n"
-                        for c, t in (("d", "double"), ("s", "float")) if f"gemm{c}(" in text)
-        head = PRELUDE + declarations(functions + text) + functions
+                        for c, t in (("d", "double"), ("s", "float")) if f"gemm{c}(" in text + functions)
+        head = PRELUDE + declarations(functions + text)
         if not gemms:
-            return head + "\n".join([*lines[:2], *used, "", text, "    return 0;", "}", ""])
-        lines[0] = "static " + lines[0].replace(f"{self.name}(", f"{self.name}_run(")
-        outer = _OUTER.format(name=self.name)
-        return head + gemms + _THREADS.format(name=self.name) + "\n".join(
-            [*lines[:2], *used, "", text, "    return 0;", "}", "", outer])
+            return f"{head}{functions}int {self.name}{arguments}{body_of}"
+        return (f"{head}{gemms}{_THREADS.format(name=self.name)}{functions}static int {self.name}_run{arguments}"
+                f"{body_of}\n{_OUTER.format(name=self.name)}")
 
-    def _shared(self, texts: list[list[str]]) -> tuple[str, list[str]]:
-        """Loops that differ in their arrays alone become one function: the functions, and the body that calls them."""
-        kinds = {name: C_TYPES[var.dtype] for var, name in self.names.items()}
-        keys = []
-        for lines in texts:
-            parts = re.split(r"\b(v_\w+)", "\n".join(lines))  # every second one is the name of an array
-            own = list(dict.fromkeys(parts[1::2]))
-            parts[1::2] = [f"a{own.index(name)}" for name in parts[1::2]]
-            keys.append(("".join(parts), tuple(kinds[name] for name in own), own))
-        counts = Counter((plain, types) for plain, types, _ in keys)
+    def _shared(self, blocks: list[list[str]]) -> tuple[str, list[str]]:
+        """Blocks that differ only in their arrays, and in where in these they begin, become one function: the
+        functions, and the body that calls them."""
+        found = [_Kernel(block, self.types) for block in blocks if block]
+        counts = Counter(kernel.key for kernel in found)
         functions: dict[Any, str] = {}
         body: list[str] = []
-        for (plain, types, arrays), lines in zip(keys, texts, strict=True):
-            if counts[plain, types] < 2 or lines[:1] != ["{"] or "return" in plain or "_gemm" in plain:
-                body += lines
+        calls: list[tuple[int, str, _Kernel]] = []
+        for kernel in found:
+            if counts[kernel.key] < 2 or kernel.lines[0] != "{" or "return" in kernel.text:
+                body += kernel.lines
                 continue
-            name = functions.setdefault((plain, types), f"{self.name}_{len(functions)}")
-            body.append(f"{name}({', '.join(f'(void *){x}' for x in arrays)});")
-        texts_of = []
-        for (plain, types), name in functions.items():
+            name = functions.setdefault(kernel.key, f"{self.name}_{len(functions)}")
+            calls.append((len(body), name, kernel))
+            body.append("")
+        named = set(re.findall(r"\bv_\w+", "\n".join(body)))
+        for n, name, kernel in calls:
+            body[n] = f"{name}({', '.join(self._pointer(*at, named) for at in kernel.given)});"
+        texts = []
+        for (text, types), name in functions.items():
             arguments = ", ".join(f"{t} *restrict a{n}" for n, t in enumerate(types))
-            texts_of.append(f"static void {name}({arguments})\n{{\n{plain}\n}}\n\n")
-        return "".join(texts_of), body
+            texts.append(f"static void {name}({arguments})\n{{\n{text}\n}}\n\n")
+        return "".join(texts), body
+
+    def _pointer(self, name: str, first: int, named: set[str]) -> str:
+        """An argument of a kernel: the array of that name, from one of its entries on."""
+        if name not in named and name in self.places:  # in the workspace, and of no interest to anything but kernels
+            offset, size = self.places[name]
+            return f"w + {offset + first * size}"
+        return f"(void *){name}" if not first else f"(void *)({name} + {first})"
 
     def _output(self, n: int) -> int:
         return len(self.pointers) - len(self.program.outputs) + n
 
-    def step(self, step: Step) -> list[str]:
+    def step(self, step: Step) -> list[list[str]]:
+        """The blocks of C of a step."""
         if isinstance(step, Nest):
             return step.source(self.place, self.threads)
         if isinstance(step, Gemm):
-            return self.gemm(step)
+            return [self.gemm(step)]
         if isinstance(step, Copy):
-            if isinstance(step.out, int):
-                return [f"memcpy(p[{self._output(step.out)}], {self.place(step.source)}, {step.source.nbytes});"]
-            return [f"memcpy({self.names[step.out]}, {self.place(step.source)}, {step.source.nbytes});"]
+            out = f"p[{self._output(step.out)}]" if isinstance(step.out, int) else self.names[step.out]
+            return [[f"memcpy({out}, {self.place(step.source)}, {step.source.nbytes});"]]
         source, code = step.source, 1 + self.checks.index(step)
         index = [f"i{axis}" for axis in range(len(step.shape))]
         address = " + ".join([f"{k}*{i}" for k, i in zip(step.address, index, strict=False) if k]
@@ -550,8 +636,8 @@ class Printer:
         loops[-1:] = [f"\n    #pragma omp simd reduction(|:bad)\n    {loop}" for loop in loops[-1:]]
         value = f"{self.place(source)}[{address}]"
         low = f"{value} < {step.low} || " if source.dtype.kind == "i" else ""
-        return ["{", "    int bad = 0;", f"    {' '.join(loops)} bad |= {low}{value} >= {step.high};",
-                f"    if (bad) return {code};", "}"]
+        return [["{", "    int bad = 0;", f"    {' '.join(loops)} bad |= {low}{value} >= {step.high};",
+                 f"    if (bad) return {code};", "}"]]
 
     @property
     def checks(self) -> list[Check]:
@@ -575,7 +661,7 @@ class Printer:
             lead = [0] * (len(batch) - len(x.shape) + 2) + [0 if length == 1 else stride for length, stride in
                                                            zip(x.shape[:-2], x.strides[:-2], strict=True)]
             terms = [f"{s}*i{d}" for d, s in enumerate(lead) if s] + [str(x.offset)] * bool(x.offset)
-            return flag, step, " + ".join([self.place(x.source), *terms])
+            return flag, step, f"&{self.place(x.source)}[{' + '.join(terms)}]" if terms else self.place(x.source)
 
         fa, lda, a = operand(g.A)
         fb, ldb, b = operand(g.B)
@@ -613,25 +699,6 @@ class Printer:
         lines.append(f'        {self.name}_gemm{c}("{fb}", "{fa}", {operands});')
         lines += ["    }"] * bool(batch or bands > 1)
         return [*lines, "}"]
-
-
-def arena(intervals: Sequence[tuple[Var, int, int]]) -> tuple[dict[Var, int], int]:
-    """Offsets in one block of memory, 64-byte aligned, for variables that live from one step to another: no two that
-    live at once overlap. Largest first, each at the lowest place that is free while it lives. And the total."""
-    offsets: dict[Var, int] = {}
-    placed: list[tuple[int, int, int, int]] = []  # offset, end, first, last
-    total = 0
-    for var, first, last in sorted(intervals, key=lambda item: -item[0].nbytes):
-        size = -(-max(var.nbytes, 1) // 64) * 64
-        start = 0
-        for low, high, *_ in sorted(p for p in placed if p[2] <= last and first <= p[3]):
-            if start + size <= low:
-                break
-            start = max(start, high)
-        offsets[var] = start
-        placed.append((start, start + size, first, last))
-        total = max(total, start + size)
-    return offsets, total
 
 
 # ------------------------------------------------------------------------------------------------------------ running
