@@ -132,14 +132,32 @@ def _partition(a: Any, kth: Any, axis: int | None = -1, kind: Any = None) -> Any
 
 @counterpart(np.unique)
 def _unique(ar: Any, return_index: bool = False, return_inverse: bool = False, return_counts: bool = False,
-            axis: Any = None, **options: Any) -> Any:
+            axis: Any = None, *, equal_nan: bool = True) -> Any:
     """The values are those of the first entries that have them; the other results are plain."""
-    wanted: Any = {"return_inverse": return_inverse, "return_counts": return_counts, "axis": axis, **options}
-    _, index, *others = np.unique(plain(ar), return_index=True, **wanted)
+    wanted: Any = {"return_inverse": return_inverse, "return_counts": return_counts, "axis": axis}
+    _, index, *others = np.unique(plain(ar), return_index=True, equal_nan=equal_nan, **wanted)
     x = np.reshape(ar, -1) if axis is None else ar
     y = x[(*(slice(None),) * (0 if axis is None else axis % x.ndim), index)]
     results = [y, *[index] * return_index, *others]
     return tuple(results) if len(results) > 1 else y
+
+
+@counterpart(np.unique_values)
+def _unique_values(x: Any) -> Any:
+    return np.unique(x, equal_nan=False)
+
+
+def _uniques(function: Any) -> None:
+    """The counterpart of a function that returns a named tuple, of which the first are the values."""
+    def call(x: Any) -> Any:
+        return function(plain(x))._replace(values=np.unique(x, equal_nan=False))
+
+    TWINS[function] = call
+
+
+_function: Any
+for _function in (np.unique_all, np.unique_counts, np.unique_inverse):
+    _uniques(_function)
 
 
 # ----------------------------------------------------------------------------------- questions, with plain answers
@@ -226,7 +244,6 @@ def _query(function: Any) -> Any:
     return answer
 
 
-_function: Any
 for _function in (np.argpartition, np.lexsort, np.digitize, np.histogram_bin_edges, np.histogram2d, np.histogramdd):
     TWINS[_function] = _query(_function)
 

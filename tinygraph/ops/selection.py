@@ -27,7 +27,9 @@ class Keep(Elementwise):
 
     def forward(self, x: Any, mask: Any) -> Any:
         if x.size > 250 and mask.__class__ is np.ndarray and mask.dtype is _BOOL and x.dtype in _BITS:
-            return np.multiply(x.view(_BITS[x.dtype]), mask).view(x.dtype)
+            y = np.empty(np.broadcast_shapes(x.shape, mask.shape), x.dtype)
+            np.multiply(x.view(_BITS[x.dtype]), mask, out=y.view(_BITS[x.dtype]))
+            return y
         return np.where(mask, x, 0.0 if x.dtype.kind == "f" else 0)
 
     def backward(self, grad: Any, y: Any, x: Any, mask: Any) -> Any:
