@@ -262,7 +262,6 @@ def _corrcoef(x: Any, y: Any = None, rowvar: bool = True, *, dtype: Any = None) 
 
 # ------------------------------------------------------------------------------------------------------------- counting
 
-@counterpart(np.bincount)
 def _bincount(x: Any, weights: Any = None, minlength: int = 0) -> Any:
     x = plain(x)
     if not isinstance(weights, Node):
@@ -271,6 +270,9 @@ def _bincount(x: Any, weights: Any = None, minlength: int = 0) -> Any:
     if np.shape(x) != weights.shape:
         raise ValueError("the weights and what is counted must have the same length")
     return ScatterAdd(cast(weights, np.float64), np.asarray(x, np.intp), shape=(n,), index=(ARRAY,))
+
+
+TWINS[np.bincount] = _bincount
 
 
 @counterpart(np.histogram)
