@@ -516,3 +516,73 @@ def test_the_program_does_not_grow_with_the_number_of_rows():
     assert len(few.instructions) == len(many.instructions) < 80
     assert not any(i.op.__name__ in ("MatMul", "Concatenate") for i in many.instructions)
     assert not any(ARRAY in i.options.get("index", ()) for i in many.instructions)
+
+
+# ------------------------------------------------------------------------------------------------------------- columns
+
+@pytest.fixture
+def columns(monkeypatch):
+    """Jacobians by their columns, however many there are; the fixture is the list of those that were."""
+    seen = []
+    by_columns = calculus._batched_columns
+    monkeypatch.setattr(calculus, "_has_few_columns", lambda record: sum(x.size for x in record.variables) > 0)
+    monkeypatch.setattr(calculus, "_batched_columns", lambda record: seen.append(record) or by_columns(record))
+    return seen
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize(("f", "xs"), [(f, xs) for f, *xs in FUNCTIONS.values()], ids=FUNCTIONS)
+def test_a_jacobian_by_its_columns(columns, f, xs, dtype):
+    xs = [x.astype(dtype) for x in xs]
+    found = tg.jacobian(f, range(len(xs)))(*xs)
+    assert len(columns) == (sum(x.size for x in xs) > 0)
+    for a, b in zip(found, by_rows(f, *xs), strict=True):
+        assert a.dtype == dtype
+        assert a.flags.writeable
+        assert not any(np.shares_memory(a, other) for other in [*xs, *(J for J in found if J is not a)])
+        close(a, b, 1e-12 if dtype is np.float64 else 1e-4)
+
+
+@pytest.mark.parametrize(("f", "x"), [(f, xs) for f, *xs in TWICE.values()], ids=TWICE)
+def test_a_hessian_by_its_columns(columns, f, x):
+    first, *rest = x
+
+    def loss(x):
+        y = f(x, *rest)
+        return np.sum(y * y * np.cos(np.arange(y.size).reshape(y.shape)))
+
+    (expected,) = by_rows(tg.grad(loss), first)
+    close(tg.hessian(loss)(first), expected)
+    if first.size:
+        close(tg.hessian(loss)(tg.constant(first)).value, expected)
+        close(tg.compile(tg.hessian(loss), target="numpy")(first), expected)
+
+
+@pytest.mark.parametrize("f", SINGULAR.values(), ids=SINGULAR)
+def test_singular_points_by_columns(columns, f):
+    """The same as by rows, also where forward mode has a NaN, of a tangent of zero where the slope is infinite."""
+    with np.errstate(all="ignore"):
+        expected = by_rows(f, POINT)[0]
+        np.testing.assert_allclose(tg.jacobian(f)(POINT), expected, rtol=1e-12)
+        assert len(columns) == 1
+        for found in tg.jacobian(f)(tg.constant(POINT)).value, tg.compile(tg.jacobian(f), target="numpy")(POINT):
+            specified = ~np.isnan(expected) & ~np.isnan(found) if len(columns) > 1 else np.s_[:]
+            np.testing.assert_allclose(found[specified], expected[specified], rtol=1e-12)
+
+
+def test_few_columns_and_many_rows_are_computed_by_columns(monkeypatch):
+    A = rng.normal(size=(1000, 3))
+    made = []
+    by_columns = calculus._batched_columns
+    monkeypatch.setattr(calculus, "_batched_columns", lambda record: made.append(record) or by_columns(record))
+    for x, p in ((np.array([0.3, -1.0, 0.5]), {"shift": 0.5, "slope": np.array(2.0)}),):
+        J, by_p = tg.jacobian(lambda x, p: np.tanh(A @ x * p["slope"] + p["shift"]), (0, 1))(x, p)
+        assert len(made) == 1
+        slope = 1 - np.tanh(A @ x * 2 + 0.5) ** 2
+        close(J, slope[:, None] * A * 2)
+        close(by_p["shift"], slope)
+        close(by_p["slope"], slope * (A @ x))
+    tg.jacobian(lambda x: A[:5] @ x)(x)
+    tg.jacobian(lambda x: A.T @ x)(np.ones(1000))
+    tg.jacobian(lambda x: np.tanh(A[:100, :1] @ np.ones(1) * x))(np.ones(100))
+    assert len(made) == 1

@@ -25,6 +25,8 @@ from .structure import filled, is_structure, leaves, mapped, spread
 from .tape import Tape
 
 _FEW = 8  # rows of a Jacobian that are sooner swept one by one
+_RATIO = 3  # how many times fewer the columns of a Jacobian must be than its rows, to be computed instead of them
+_SMALL = 100_000  # numbers in the values that all rows are computed for, up to which that does not pay
 _CHUNK = 2**24  # bytes of forward values that the rows of a Jacobian are computed for at a time
 
 
@@ -223,52 +225,114 @@ def _like(f: Function) -> Callable[[Function], Function]:
 def _jacobians(record: Record) -> list[Any]:
     """The derivatives of each entry of the output by each leaf of the arguments: output's shape, then the leaf's."""
     n, shape, dtype = record.output.size, record.output.shape, record.output.dtype
-    many = n > (1 if record.traced else _FEW) and not getattr(WATCHER.get(), "detector", False)  # that sees each sweep
-    if many and (found := _batched_rows(record)) is not None:
+    if dtype.kind == "c" and any(x.dtype.kind == "f" for x in record.variables):  # rows are real where arguments are
+        if (found := _batched_columns(record)) is None:
+            raise NotImplementedError("jacobian of a complex value by a real argument, through an op whose rule cannot "
+                                      "be traced: take np.real and np.imag of the value apart")
         return found
+    if not getattr(WATCHER.get(), "detector", False):  # which wants to see each sweep
+        if _has_few_columns(record) and not (record.traced and _selects(record.tape)):
+            found = _batched_columns(record)
+            if found is not None and (record.traced or all(np.isfinite(J).all() for J in found)):
+                return found
+        if n > (1 if record.traced else _FEW) and (found := _batched_rows(record)) is not None:
+            return found
     rows = [record.gradients(unit) for unit in np.eye(n, dtype=dtype).reshape(n, *shape)]
     columns = zip(*rows, strict=True) if rows else [()] * len(record.leaves)
     return [_stacked(column, shape, x.shape, x.dtype) for column, x in zip(columns, record.variables, strict=True)]
 
 
+def _has_few_columns(record: Record) -> bool:
+    """Whether columns are cheaper than rows. They take another sweep to begin with, which small arrays do not repay.
+
+    Where a slope is infinite the two have NaN in different places, of 0 times infinity: then it is rows again, on
+    arrays, and in a graph they are left alone where something selects.
+    """
+    rows, columns = record.output.size, sum([x.size for x in record.variables])
+    return 0 < _RATIO * columns < rows and rows * sum([node.size for node in record.tape]) > _SMALL
+
+
 def _batched_rows(record: Record) -> list[Any] | None:
     """The same from one traced sweep, computed for a batch of cotangents: the rows of the identity matrix. None if the
     rule of an op cannot be traced.
-
-    Traced, the rule on branches not taken is written in where the sweep meets a cotangent of 0 (see `tape`). The rows
-    have zeros nearly everywhere, so there the sweep starts from zeros; but on arrays, where the rule costs more than
-    the rest and matters only if there is a NaN without it, that is the second attempt.
     """
-    selecting = any(isinstance(node, Op) and (node.selecting or node.rule is None) for node in record.tape)
-    seeds = [generic(record.output), np.zeros(record.output.shape, record.output.dtype)]
+    def rows(seed: Any) -> list[Any]:
+        cotangent = Value(seed)
+        found = _at_each_unit(record, record.sweep(cotangent), cotangent)
+        return [_fitting(J, (*record.output.shape, *x.shape), x.dtype)
+                for J, x in zip(found, record.variables, strict=True)]
+
+    return _without_branches(record, record.output, record.tape, rows)
+
+
+def _batched_columns(record: Record) -> list[Any] | None:
+    """The same from the transpose of that sweep, computed for a batch of tangents."""
+    cotangent = Value(generic(record.output))
+    try:
+        grads = record.sweep(cotangent)
+    except (TypeError, NotImplementedError, AttributeError):
+        return None
+    xs, shape = record.variables, record.output.shape
+    ends = np.cumsum([x.size for x in xs]).tolist()
+    kind = np.result_type(*xs) if xs else record.output.dtype
+
+    def columns(seed: Any) -> list[Any]:
+        tangent = Value(seed)
+        pieces = [np.reshape(tangent[end - x.size:end], x.shape) for x, end in zip(xs, ends, strict=True)]
+        pieces = [piece if x.dtype == kind else piece.astype(x.dtype) for x, piece in zip(xs, pieces, strict=True)]
+        (found,) = _at_each_unit(record, [_transposed(grads, pieces, cotangent, traced=True)], tangent)
+        found = np.transpose(found, (*range(1, found.ndim), 0))
+        return [_fitting(found[..., end - x.size:end], (*shape, *x.shape), np.result_type(found, x)
+                         if found.dtype.kind == "c" else x.dtype) for x, end in zip(xs, ends, strict=True)]
+
+    every = Value(np.zeros(ends[-1] if ends else 0, kind))
+    return _without_branches(record, every, Tape(*grads, until=[cotangent]), columns)
+
+
+def _without_branches(record: Record, like: Value, tape: Tape, found: Callable[[Any], list[Any]]) -> list[Any] | None:
+    """What `found` finds from a seed like `like`, without NaN from branches that were not taken.
+
+    Traced, the rule on such branches is written in where the sweep meets a gradient of 0 (see `tape`). The units that
+    the seed stands for have zeros nearly everywhere, so there the sweep starts from zeros; but on arrays, where the
+    rule costs more than the rest and matters only if there is a NaN without it, that is the second attempt.
+    """
+    selecting = _selects(tape)
+    seeds = [generic(like), np.zeros(like.shape, like.dtype)]
     with np.errstate(all="ignore" if selecting else None):
         for seed in seeds[record.traced and selecting:1 + selecting]:
-            cotangent = Value(seed)
             try:
-                grads = record.sweep(cotangent)
+                Js = found(seed)
             except (TypeError, NotImplementedError, AttributeError):
                 return None
-            found = _at_each_unit(record, grads, cotangent)
-            if record.traced or not any(np.isnan(J).any() for J in found):
+            if record.traced or not any(np.isnan(J).any() for J in Js):
                 break
-    return found
+    return Js
 
 
-def _at_each_unit(record: Record, grads: Sequence[Node], cotangent: Value) -> list[Any]:
-    """What gradients are where the cotangent is one row of the identity matrix after the other."""
-    n, shape, dtype = record.output.size, record.output.shape, record.output.dtype
+def _selects(tape: Tape) -> bool:
+    return any(isinstance(node, Op) and (node.selecting or node.rule is None) for node in tape)
+
+
+def _at_each_unit(record: Record, outputs: Sequence[Node], variable: Value) -> list[Any]:
+    """What nodes are where the variable is one unit after the other; several units at a time, as memory allows."""
+    n, shape, dtype = variable.size, variable.shape, variable.dtype
     step = n if record.traced else max(1, _CHUNK // sum(node._value.nbytes for node in record.tape))
     chunks: list[list[Any]] = []
     for start in range(0, n, step):
         units = np.eye(min(step, n - start), n, start, dtype).reshape(-1, *shape)
-        rows = batched(grads, cotangent, Value(units))
-        chunks.append([np.broadcast_to(row, (len(units), *row.shape)) if row is grad else row
-                       for row, grad in zip(rows, grads, strict=True)])  # 0, whatever the cotangent is
-    shapes = [(*shape, *x.shape) for x in record.variables]
-    if record.traced:
-        return [J if J.shape == s else np.reshape(J, s) for J, s in zip(chunks[0], shapes, strict=True)]
-    return [np.concatenate([rows._value for rows in parts], dtype=x.dtype).reshape(s)
-            for x, s, *parts in zip(record.variables, shapes, *chunks, strict=True)]
+        rows = batched(outputs, variable, Value(units))
+        chunks.append([np.broadcast_to(row, (len(units), *row.shape)) if row is node else row
+                       for row, node in zip(rows, outputs, strict=True)])  # 0, whatever the variable is
+    return chunks[0] if record.traced else [np.concatenate([row._value for row in rows])
+                                            for rows in zip(*chunks, strict=True)]
+
+
+def _fitting(J: Any, shape: tuple[int, ...], dtype: Any) -> Any:
+    """A Jacobian, or a part of one, in its shape and dtype."""
+    J = J if J.shape == shape else np.reshape(J, shape)
+    if isinstance(J, Node):
+        return J if J.dtype == dtype else J.astype(dtype)
+    return np.asarray(J, dtype, order="C")
 
 
 def _stacked(rows: Sequence[Any], shape: tuple[int, ...], tail: tuple[int, ...], dtype: Any) -> Any:
