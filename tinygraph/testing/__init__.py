@@ -1,0 +1,10 @@
+"""Testing: proofs of gradients, with a verdict and a diagnosis.
+
+`check_gradients` checks a function and, if there is one, the backward that somebody derived for it by hand. Reports
+print as tables, and raise in tests.
+"""
+
+from .checks import check_gradients
+from .report import Entry, GradientError, Report, Verdict
+
+__all__ = ["Entry", "GradientError", "Report", "Verdict", "check_gradients"]

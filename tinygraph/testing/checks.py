@@ -1,0 +1,373 @@
+"""Checks: is this the gradient of that function, and does the rule behave?
+
+`check_gradients` takes a function and, if you have one, the backward that you derived by hand; `check_op` takes an op.
+Both call what they are given, on copies, many times: at the point, at points beside it, at others that they look for.
+They return a `Report`.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..calculus import jvp, vjp
+from ..node import Node, State
+from .diagnosis import diagnosed
+from .numeric import JITTERS, Probe
+from .report import Entry, Report
+from .values import Claim, judged
+
+Rule = Callable[..., Sequence[Any]]
+
+
+class Subject:
+    """A function of arrays, its rule, and the arguments, of which those of floats are differentiated by.
+
+    rule: (grad_output, *inputs) -> one gradient for each input.
+    """
+
+    def __init__(self, name: str, function: Callable[..., Any], rule: Rule | None, inputs: Sequence[Any],
+                 names: Sequence[str] | None = None) -> None:
+        self.name, self.function, self.own_rule = name, function, rule
+        self.inputs = [x if isinstance(x, State) else _array(x) for x in inputs]
+        self.names = list(names or [f"input {i}" for i in range(len(inputs))])
+        self.wrt = [i for i, x in enumerate(self.inputs) if x.dtype.kind == "f"]
+        if not self.wrt:
+            raise TypeError(f"{name}: no input of floats, and so nothing to differentiate by")
+
+    def given(self, xs: Sequence[Any]) -> list[Any]:
+        """Fresh copies of all inputs, with `xs` in the place of those of floats."""
+        inputs = [x if isinstance(x, State) else x.copy() for x in self.inputs]
+        for i, x in zip(self.wrt, xs, strict=True):
+            inputs[i] = x
+        return inputs
+
+    def call(self, *xs: Any) -> np.ndarray:
+        """The function's value as an array, at other values of the inputs of floats."""
+        result = self.function(*self.given(xs))
+        return np.asarray(result.value if isinstance(result, Node) else result)
+
+    @property
+    def primals(self) -> list[np.ndarray]:
+        return [np.array(self.inputs[i]) for i in self.wrt]
+
+    def rule(self, cotangent: np.ndarray, *xs: np.ndarray) -> list[Any]:
+        """What the rule returns for the inputs of floats."""
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)
+            if self.own_rule is None:
+                return list(vjp(lambda *nodes: self.function(*self.given(nodes)), *xs)[1](cotangent))
+            found = self.own_rule(cotangent, *self.given(xs))
+        found = list(found) if isinstance(found, tuple | list) else [found]
+        if len(found) != len(self.inputs):
+            raise _Miscount(f"{len(found)} gradients for {len(self.inputs)} inputs")
+        return [found[i]() if callable(found[i]) else found[i] for i in self.wrt]
+
+
+class _Miscount(Exception):
+    pass
+
+
+def _array(x: Any) -> np.ndarray:
+    array = np.asarray(x)
+    if array.dtype.kind not in "biufc":
+        raise TypeError(f"an input of type {type(x).__name__}: give arrays and numbers")
+    return array
+
+
+def check_gradients(function: Callable[..., Any], *inputs: Any, gradient: Rule | None = None, order: int = 1,
+                    beyond: bool = True) -> Report:
+    """Whether the gradient of `function` is right at `inputs`, and at others that are looked for.
+
+    function: of arrays, in plain NumPy or on nodes; returns an array or a number.
+    inputs: arrays and numbers; those of floats are differentiated by. What is float32 or float16 is checked with a
+        reference in float64.
+    gradient: the backward that you derived, `gradient(grad_output, *inputs)`, which returns one array for each input
+        (None where there is none). Without it the engine's own gradient is checked.
+    order: 2 to check second derivatives, too (of the engine's gradient).
+    beyond: whether to look for other inputs (signs, zeros, ties, sizes) at which it fails.
+
+    The report is true if all is well. TypeError if no input is of floats; an error of `function` at `inputs` passes
+    through.
+
+    >>> import numpy as np
+    >>> from tinygraph.testing import check_gradients
+    >>> bool(check_gradients(np.tanh, np.array([0.5, -1.0]), gradient=lambda g, x: [g * (1 - np.tanh(x) ** 2)]))
+    True
+    >>> print(check_gradients(np.tanh, np.array([0.5, -1.0]), gradient=lambda g, x: [2 * g * (1 - np.tanh(x) ** 2)]))
+    tanh: ... wrong
+      note: input 0: yours is 2 times the gradient
+      ...
+    """
+    name = getattr(function, "__name__", type(function).__name__)
+    subject = Subject(name, function, gradient, inputs)
+    report = Report(name)
+    _check(report, subject, order)
+    if beyond and report.ok:
+        _search(report, subject)
+    return report
+
+
+def _check(report: Report, subject: Subject, order: int) -> None:
+    primals = subject.primals
+    value = subject.call(*primals)
+    if value.dtype.kind not in "f":
+        raise TypeError(f"{subject.name} returned {value.dtype}; only floats have a gradient")
+    cotangent = _cotangent(value)
+    try:
+        grads = subject.rule(cotangent.copy(), *[x.copy() for x in primals])
+    except _Miscount as error:
+        report.add("one gradient for each input", "wrong", detail=str(error))
+        return
+    if not _check_types(report, subject, primals, grads):
+        return
+    claim = _claim(subject, primals, cotangent, grads)
+    wrong = []
+    for k, i in enumerate(subject.wrt):
+        status, entries = judged(claim, k)
+        report.add("values", status, subject.names[i], _counted(status, entries, primals[k]), entries)
+        if status == "wrong":
+            wrong.append(k)
+    if wrong:
+        report.diagnosis += diagnosed(subject, claim, cotangent, wrong)
+    _check_behaviour(report, subject, primals, cotangent, grads)
+    if subject.own_rule is None:
+        _check_forward(report, subject, primals, cotangent, grads)
+    if order > 1:
+        _check_second(report, subject, primals, cotangent)
+
+
+def _counted(status: str, entries: Sequence[Entry], x: np.ndarray) -> str:
+    if status == "ok":
+        return f"{x.size} {'entry' if x.size == 1 else 'entries'}"
+    return f"{len(entries)} shown of {x.size}" if len(entries) < x.size else ""
+
+
+def _cotangent(value: np.ndarray) -> np.ndarray:
+    """A gradient to start from, of no special values, in which each output counts on its own scale."""
+    rng = np.random.default_rng(0)
+    size = np.abs(value.astype(float))
+    largest = size.max(initial=0, where=np.isfinite(size)) or 1.0
+    scale = np.where(np.isfinite(size), np.clip(size, 1e-3 * largest, None), 1) if value.ndim else np.ones(())
+    weights = rng.uniform(0.5, 1.5, value.shape) * rng.choice([-1, 1], value.shape) / (scale / largest)
+    return np.asarray(weights, value.dtype)
+
+
+def _claim(subject: Subject, primals: Sequence[np.ndarray], cotangent: np.ndarray, grads: Sequence[Any]) -> Claim:
+    """The gradients beside a reference in float64, with what the rule loses to rounding."""
+    probe = Probe(subject.call, primals)
+    full = [np.zeros_like(x) if g is None else np.asarray(g) for g, x in zip(grads, primals, strict=True)]
+    near, far = (_spread(subject, primals, cotangent, full, ulps) for ulps in (1, 16))
+    # Rounding grows with the change; what a tie or a kink does when it is moved does not.
+    noise = [np.where((b > 3 * a) | (a <= 1e-6 * np.abs(g.astype(float))), 4 * a, 0)
+             for a, b, g in zip(near, far, full, strict=True)]
+    return Claim(probe, cotangent.astype(float).ravel(), [g.astype(float) for g in full], noise,
+                 [np.result_type(x, cotangent) if x.dtype.itemsize >= cotangent.dtype.itemsize else x.dtype
+                  for x in primals])
+
+
+def _spread(subject: Subject, primals: Sequence[np.ndarray], cotangent: np.ndarray, grads: Sequence[np.ndarray],
+            ulps: int) -> list[np.ndarray]:
+    """By how much the rule's gradients change when the last digits of the inputs do."""
+    noise, rng = [np.zeros(x.shape) for x in primals], np.random.default_rng(3)
+    for _ in range(JITTERS):
+        moved = [np.asarray(x * (1 + ulps * rng.choice([-1, 1], x.shape) * np.finfo(x.dtype).eps), x.dtype)
+                 for x in primals]
+        try:
+            others = subject.rule(cotangent.copy(), *moved)
+        except Exception:  # beyond an edge of its domain
+            continue
+        for n, g, other in zip(noise, grads, others, strict=True):
+            if other is not None and np.shape(other) == n.shape:
+                with np.errstate(all="ignore"):
+                    np.fmax(n, np.abs(np.asarray(other, float) - g), out=n, where=np.isfinite(g))
+    return [np.where(np.isfinite(n), n, 0) for n in noise]
+
+
+def _size(g: np.ndarray) -> float:
+    return float(np.max(np.abs(g), initial=0, where=np.isfinite(g)))
+
+
+def _check_types(report: Report, subject: Subject, primals: Sequence[np.ndarray], grads: Sequence[Any]) -> bool:
+    """Exact shape and dtype; None is left to the values: it means zero."""
+    good = True
+    for k, i in enumerate(subject.wrt):
+        x, g = primals[k], grads[k]
+        if g is None:
+            continue
+        shape, dtype = np.shape(g), np.asarray(g).dtype
+        if shape != x.shape:
+            hint = ": not summed over the axes along which it was broadcast" if _broadcasts(x.shape, shape) else ""
+            hint = ": transposed" if not hint and shape == x.shape[::-1] else hint
+            report.add("shape", "wrong", subject.names[i], f"{shape} for an input of {x.shape}{hint}")
+            good = False
+        elif dtype != x.dtype:
+            report.add("dtype", "wrong", subject.names[i], f"{dtype} for an input of {x.dtype}")
+    return good
+
+
+def _broadcasts(small: tuple[int, ...], large: tuple[int, ...]) -> bool:
+    try:
+        return small != large and np.broadcast_shapes(small, large) == large
+    except ValueError:
+        return False
+
+
+def _check_behaviour(report: Report, subject: Subject, primals: Sequence[np.ndarray], cotangent: np.ndarray,
+                     grads: Sequence[Any]) -> None:
+    """Linear in the incoming gradient, the same each time, and nothing written into."""
+    def filled(found: Sequence[Any]) -> list[np.ndarray]:
+        return [np.zeros(x.shape, x.dtype) if g is None else np.array(g) for g, x in zip(found, primals, strict=True)]
+
+    grads = filled(grads)
+    given, c = [x.copy() for x in primals], cotangent.copy()
+    again = filled(subject.rule(c, *given))
+    for k, i in enumerate(subject.wrt):
+        if given[k].tobytes() != primals[k].tobytes():
+            report.add("inputs are not modified", "wrong", subject.names[i], "backward writes into it")
+    if c.tobytes() != cotangent.tobytes():
+        report.add("the incoming gradient is not modified", "wrong", detail="backward writes into it")
+    # At another point in between, so that what is cached is another.
+    rng = np.random.default_rng(4)
+    other = [np.asarray(x * rng.uniform(0.9, 1.1, x.shape), x.dtype) for x in primals]
+    try:
+        subject.call(*[x.copy() for x in other])
+        subject.rule(cotangent * 2, *[x.copy() for x in other])
+    except Exception:  # the neighbourhood need not belong to the domain
+        pass
+    third = filled(subject.rule(cotangent.copy(), *[x.copy() for x in primals]))
+    same = all(np.array_equal(a, b, equal_nan=True) for found in (again, third)
+               for a, b in zip(grads, found, strict=True))
+    report.add("the same each time", "ok" if same else "wrong",
+               detail="" if same else "another gradient in a second call, or after one at other inputs")
+    second = np.asarray(rng.uniform(-1, 1, cotangent.shape) * _size(cotangent), cotangent.dtype)
+    mixed = filled(subject.rule(np.asarray(2 * cotangent - 3 * second, cotangent.dtype), *[x.copy() for x in primals]))
+    alone = filled(subject.rule(second.copy(), *[x.copy() for x in primals]))
+    unit = 256 * float(np.finfo(cotangent.dtype).eps)
+    for k, i in enumerate(subject.wrt):
+        with np.errstate(all="ignore"):
+            expected = 2 * grads[k].astype(float) - 3 * alone[k]
+            size = np.abs(2 * grads[k].astype(float)) + np.abs(3 * alone[k].astype(float))
+            off = np.abs(mixed[k] - expected) > unit * (size + NEAR * _size(size))
+        off &= np.isfinite(expected)
+        if off.any():
+            report.add("linear in the incoming gradient", "wrong", subject.names[i],
+                       "the gradient for 2a - 3b is not twice that for a less three times that for b")
+            return
+    report.add("linear in the incoming gradient", "ok")
+
+
+NEAR = 1e-2  # of the largest entry: what cancels in sums over outputs leaves rounding of that size
+
+
+def _check_forward(report: Report, subject: Subject, primals: Sequence[np.ndarray], cotangent: np.ndarray,
+                   grads: Sequence[Any]) -> None:
+    """<c, J v> = <Jᵀ c, v>: forward mode is derived from the reverse mode, and this checks the derivation alone."""
+    rng = np.random.default_rng(5)
+    tangents = [np.asarray(rng.uniform(-1, 1, x.shape), x.dtype) for x in primals]
+    claim = "forward mode agrees with reverse mode (no independent oracle)"
+    with np.errstate(all="ignore"):
+        try:
+            tangent = jvp(lambda *nodes: subject.function(*subject.given(nodes)), primals, tangents)[1]
+        except (NotImplementedError, TypeError) as error:
+            report.add(claim, "undecided", detail=str(error))
+            return
+        parts = [np.sum(np.asarray(g, float) * v) for g, v in zip(grads, tangents, strict=True)]
+        left, right = float(np.sum(np.asarray(tangent, float) * cotangent)), float(sum(parts))
+        size = float(np.sum(np.abs(np.asarray(tangent, float) * cotangent))) + sum(map(abs, map(float, parts)))
+    if not np.isfinite(left + right):
+        return
+    good = abs(left - right) <= 512 * float(np.finfo(cotangent.dtype).eps) * size * max(1.0, cotangent.size**0.5)
+    report.add(claim, "ok" if good else "wrong", detail="" if good else f"{left:.10g} and {right:.10g}")
+
+
+def _check_second(report: Report, subject: Subject, primals: Sequence[np.ndarray], cotangent: np.ndarray) -> None:
+    """The derivative of the gradient along a direction, beside differences of the gradient."""
+    rng = np.random.default_rng(6)
+    tangents = [np.asarray(rng.uniform(-1, 1, x.shape), x.dtype) for x in primals]
+
+    def slope(*xs: Any) -> Any:
+        grads = vjp(lambda *nodes: subject.function(*subject.given(nodes)), *xs)[1](cotangent.astype(float))
+        return sum(np.sum(g * v) for g, v in zip(grads, tangents, strict=True))
+
+    second = Subject(subject.name, slope, None, [x.astype(float) for x in primals])
+    try:
+        grads = second.rule(np.ones(()), *second.primals)
+        claim = _claim(second, second.primals, np.ones(()), grads)
+    except (NotImplementedError, TypeError) as error:
+        report.add("second derivatives", "undecided", detail=str(error))
+        return
+    for k, i in enumerate(subject.wrt):
+        status, entries = judged(claim, k)
+        report.add("second derivatives", status, subject.names[i], _counted(status, entries, primals[k]), entries)
+
+
+def _search(report: Report, subject: Subject) -> None:
+    """Other inputs: signs, zeros, ties, large and small ones. The first at which values are wrong is made small."""
+    for what, xs in _elsewhere(subject.primals):
+        if (bad := _fails_at(subject, xs)) is not None:
+            xs = _shrunk(subject, xs)
+            status, entries, k = _fails_at(subject, xs) or bad
+            arrays = ", ".join(np.array2string(x, precision=4, separator=", ", threshold=12) for x in xs)
+            report.add("values elsewhere", status, subject.names[subject.wrt[k]], f"with {what}, at {arrays}", entries)
+            report.diagnosis.append(f"right at the given inputs, wrong with {what}")
+            return
+    report.add("values elsewhere", "ok")
+
+
+def _elsewhere(primals: Sequence[np.ndarray]) -> list[tuple[str, list[np.ndarray]]]:
+    rng = np.random.default_rng(7)
+    def every(f: Callable[[np.ndarray], Any]) -> list[np.ndarray]:
+        return [np.asarray(f(x), x.dtype) for x in primals]
+    return [("other signs", every(lambda x: x * rng.choice([-1, 1], x.shape))),
+            ("all negative", every(lambda x: -np.abs(x))), ("all positive", every(np.abs)),
+            ("zeros", every(lambda x: np.where(rng.random(x.shape) < 0.5, 0, x))), ("zeros alone", every(np.zeros_like)),
+            ("ties", every(lambda x: np.round(x))), ("large numbers", every(lambda x: x * 30)),
+            ("small numbers", every(lambda x: x * 1e-4)),
+            ("random numbers", every(lambda x: rng.uniform(-3, 3, x.shape)))]
+
+
+def _fails_at(subject: Subject, xs: Sequence[np.ndarray]) -> tuple[str, list[Entry], int] | None:
+    """What is wrong at these inputs, if they belong to the function's domain and something is."""
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            value = subject.call(*[x.astype(float) for x in xs])
+        except Exception:  # not of the domain
+            return None
+        if not np.isfinite(value).all() or value.dtype.kind != "f":
+            return None
+        cotangent = _cotangent(subject.call(*[x.copy() for x in xs]))
+        try:
+            grads = subject.rule(cotangent.copy(), *[x.copy() for x in xs])
+        except Exception as error:
+            return "wrong", [], 0 if error else 0
+        if any(g is not None and np.shape(g) != x.shape for g, x in zip(grads, xs, strict=True)):
+            return "wrong", [], 0
+        claim = _claim(subject, xs, cotangent, grads)
+        if not np.isfinite(claim.probe.value).all():
+            return None
+        for k in range(len(xs)):
+            status, entries = judged(claim, k)
+            if status == "wrong":
+                return status, entries, k
+    return None
+
+
+def _shrunk(subject: Subject, xs: list[np.ndarray]) -> list[np.ndarray]:
+    """Simpler inputs at which it still fails: rounder numbers, fewer that are not zero."""
+    for simpler in (np.sign, np.round):
+        trial = [np.asarray(simpler(x), x.dtype) for x in xs]
+        if _fails_at(subject, trial) is not None:
+            xs = trial
+            break
+    for k, x in enumerate(xs):
+        for j in range(min(x.size, 16)):
+            trial = [y.copy() for y in xs]
+            trial[k].flat[j] = 0
+            if x.flat[j] != 0 and _fails_at(subject, trial) is not None:
+                xs = trial
+    return xs
