@@ -4,7 +4,7 @@
 print as tables, and raise in tests.
 """
 
-from .checks import check_gradients
+from .checks import check_gradients, check_op
 from .report import Entry, GradientError, Report, Verdict
 
-__all__ = ["Entry", "GradientError", "Report", "Verdict", "check_gradients"]
+__all__ = ["Entry", "GradientError", "Report", "Verdict", "check_gradients", "check_op"]

@@ -15,9 +15,11 @@ import numpy as np
 
 from ..calculus import jvp, vjp
 from ..node import Node, State
+from ..op import Op
 from .diagnosis import diagnosed
+from .examples import example
 from .numeric import JITTERS, Probe
-from .report import Entry, Report
+from .report import Entry, Report, Verdict
 from .values import Claim, judged
 
 Rule = Callable[..., Sequence[Any]]
@@ -63,12 +65,8 @@ class Subject:
             found = self.own_rule(cotangent, *self.given(xs))
         found = list(found) if isinstance(found, tuple | list) else [found]
         if len(found) != len(self.inputs):
-            raise _Miscount(f"{len(found)} gradients for {len(self.inputs)} inputs")
+            raise TypeError(f"{len(found)} gradients for {len(self.inputs)} inputs")
         return [found[i]() if callable(found[i]) else found[i] for i in self.wrt]
-
-
-class _Miscount(Exception):
-    pass
 
 
 def _array(x: Any) -> np.ndarray:
@@ -111,6 +109,101 @@ def check_gradients(function: Callable[..., Any], *inputs: Any, gradient: Rule |
     return report
 
 
+def check_op(op: type[Op], *inputs: Any, **options: Any) -> Report:
+    """Whether an op keeps what it claims: its rule beside numerical derivatives, at first and second order; beside the
+    derivative of its own expansion; linear, the same each time, nothing written into; in float32; on strided arrays.
+
+    inputs: arrays and numbers; without any, inputs are looked for that the op accepts. options: those of the op.
+    TypeError if none are found, or if no input is of floats.
+
+    >>> import tinygraph as tg
+    >>> bool(tg.testing.check_op(tg.ops.Tanh))
+    True
+    """
+    if not (isinstance(op, type) and issubclass(op, Op) and hasattr(op, "forward")):
+        raise TypeError(f"check_op takes the class of an op, got {op!r}; for a function use check_gradients")
+    report = Report(op.__name__)
+    if not op.differentiable:
+        report.add("no gradient flows through it", "ok")
+        return report
+    given = inputs or example(op, options)
+    names = op.signature[0] if op.n_inputs else [f"input {i}" for i in range(len(given))]
+    subject = Subject(op.__name__, lambda *xs: op(*xs, **options), None, given, names)
+    _check(report, subject, 2)
+    if report.ok:
+        _check_expansion(report, subject, op, options)
+        _check_layout(report, subject)
+        _check_precision(report, subject)
+        _search(report, subject)
+    return report
+
+
+def _check_expansion(report: Report, subject: Subject, op: type[Op], options: dict[str, Any]) -> None:
+    """The rule of an op that expands is a claim about its expansion."""
+    if not op.traceable or op.rule is None:
+        return
+    blank, primals = op.__new__(op), subject.primals
+
+    def expansion(*nodes: Any) -> Any:
+        result = blank.expand(*subject.given(nodes), **options)
+        return result[0] if isinstance(result, tuple) else result
+
+    cotangent = _cotangent(subject.call(*primals))
+    with np.errstate(all="ignore"):
+        rule = subject.rule(cotangent, *primals)
+        derived = vjp(expansion, *primals)[1](cotangent)
+    for k, i in enumerate(subject.wrt):
+        off = np.abs(rule[k].astype(float) - derived[k]) > 1e-6 * (np.abs(derived[k]) + 1e-3 * _size(derived[k]))
+        report.add("the rule is the derivative of the expansion", "wrong" if off.any() else "ok", subject.names[i],
+                   f"first off at {tuple(map(int, np.argwhere(off)[0]))}" if off.any() and off.ndim else "")
+
+
+def _check_layout(report: Report, subject: Subject) -> None:
+    """Strided, reversed and read-only inputs are as good as others."""
+    primals = subject.primals
+    cotangent = _cotangent(subject.call(*primals))
+    plain = subject.rule(cotangent, *primals)
+    strided = [np.repeat(x, 2, -1)[..., ::2] if x.ndim else x.copy() for x in primals]
+    turned = [x.T.copy().T for x in primals]
+    for layout in (strided, turned):
+        for x in layout:
+            x.flags.writeable = False
+        found = subject.rule(cotangent, *layout)
+        size = [1e-9 * _size(g) if g.dtype.itemsize > 4 else 1e-4 * _size(g) for g in plain]
+        if not all(np.allclose(a, b, 1e-9, s, equal_nan=True) for a, b, s in zip(found, plain, size, strict=True)):
+            report.add("strided and read-only inputs", "wrong", detail="another gradient than for contiguous ones")
+            return
+    report.add("strided and read-only inputs", "ok")
+
+
+def _check_precision(report: Report, subject: Subject) -> None:
+    """float32 stays float32, with the right values."""
+    narrow = Subject(subject.name, subject.function, None,
+                     [x.astype(np.float32) if x.dtype == np.float64 else x for x in map(np.asarray, subject.inputs)],
+                     subject.names)
+    inner = Report(subject.name)
+    try:
+        _check_narrow(inner, narrow)
+    except TypeError as error:
+        inner.add("float32", "wrong", detail=str(error))
+    report.verdicts += [Verdict(f"float32: {v.claim}", v.status, v.input, v.detail, v.entries)
+                        for v in inner.failures] or [Verdict("float32", "ok")]
+
+
+def _check_narrow(report: Report, subject: Subject) -> None:
+    primals = subject.primals
+    value = subject.call(*primals)
+    if value.dtype != np.float32:
+        report.add("dtype of the value", "wrong", detail=f"{value.dtype} for inputs of float32")
+        return
+    cotangent = _cotangent(value)
+    grads = subject.rule(cotangent.copy(), *primals)
+    claim = _claim(subject, primals, cotangent, grads)
+    for k, i in enumerate(subject.wrt):
+        status, entries = judged(claim, k)
+        report.add("values", status, subject.names[i], "", entries)
+
+
 def _check(report: Report, subject: Subject, order: int) -> None:
     primals = subject.primals
     value = subject.call(*primals)
@@ -119,8 +212,8 @@ def _check(report: Report, subject: Subject, order: int) -> None:
     cotangent = _cotangent(value)
     try:
         grads = subject.rule(cotangent.copy(), *[x.copy() for x in primals])
-    except _Miscount as error:
-        report.add("one gradient for each input", "wrong", detail=str(error))
+    except Exception as error:
+        report.add("backward runs", "wrong", detail=f"{type(error).__name__}: {error}")
         return
     if not _check_types(report, subject, primals, grads):
         return

@@ -24,6 +24,7 @@ Arrays = Sequence[np.ndarray]
 RATIO = 4.0  # from one step to the next finer one
 FINEST = 2.0**-40  # of the entry's own size: the last step
 JITTERS = 3  # points nearby at which noise is measured
+NEARBY = np.array([-64, -45, -32, -20, -9, 7, 18, 30, 47, 64])  # and others on a line, in units in the last place
 EPS = float(np.finfo(float).eps)
 
 
@@ -96,13 +97,19 @@ class Probe:
         """
         with np.errstate(all="ignore"):
             spread = np.max([np.abs(self(*xs) - self.value) for xs in self.jittered()], axis=0)
-            change, still = 4 * EPS, spread == 0
+            rng = np.random.default_rng(2)
+            signs = [rng.choice([-1, 1], x.shape) for x in self.xs]
+
+            def nearby(change: float) -> np.ndarray:
+                return self(*[x * (1 + change * u) for x, u in zip(self.xs, signs, strict=True)])
+
+            line = np.array([nearby(t * EPS) for t in NEARBY]) - self.value
+            slope = NEARBY @ line / (NEARBY @ NEARBY)
+            spread = np.fmax(spread, np.abs(line - NEARBY[:, None] * slope).max(0))
+            change, still = 64 * EPS, spread == 0
             while still.any() and change < 1e-4:
-                change *= 8
-                rng = np.random.default_rng(2)
-                signs = [rng.choice([-1, 1], x.shape) for x in self.xs]
-                one, two = (self(*[x * (1 + c * u) for x, u in zip(self.xs, signs, strict=True)])
-                            for c in (change, 1.01 * change))
+                change *= 2
+                one, two = nearby(change), nearby(1.01 * change)
                 moved = still & (one != self.value)
                 spread = np.where(moved & (one == two), np.abs(one - self.value), spread)
                 still &= ~moved

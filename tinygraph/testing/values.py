@@ -70,6 +70,9 @@ class _Judge:
         dtype = claim.dtypes[which]
         self.unit = DIGITS.get(dtype, 1e-7)
         self.cancelled = CANCELLED * float(np.finfo(dtype).eps) * float(np.abs(claim.weights).max(initial=0))
+        # What a derivative would be if the outputs changed by their own size when the input does.
+        outputs = float(np.abs(claim.weights * np.where(np.isfinite(claim.probe.value), claim.probe.value, 0)).max(initial=0))
+        self.natural = outputs / (float(np.abs(self.x).max(initial=0)) or 1.0)
         self.floor = float(np.finfo(dtype).tiny) * 4  # what a dtype cannot hold may be 0
 
     def _look(self, direction: np.ndarray, yours: float, slack: float) -> tuple[float, float, float, str]:
@@ -98,7 +101,7 @@ class _Judge:
                 return low, high, error, "wrong"
             return low, high, error, "ok" if off <= NEGLIGIBLE * whole else "undecided"
         wide = error + slack
-        if wide > max(RESOLUTION, 2 * self.unit) * scale and wide > NEGLIGIBLE * whole:
+        if wide > max(RESOLUTION, 2 * self.unit) * scale and wide > NEGLIGIBLE * max(whole, self.natural):
             return low, high, error, "undecided"
         return low, high, error, "kink" if kink else "ok"
 
