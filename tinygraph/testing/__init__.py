@@ -5,6 +5,7 @@ print as tables, and raise in tests.
 """
 
 from .checks import check_gradients, check_op
+from .comparison import Comparison, compare
 from .report import Entry, GradientError, Report, Verdict
 
-__all__ = ["Entry", "GradientError", "Report", "Verdict", "check_gradients", "check_op"]
+__all__ = ["Comparison", "Entry", "GradientError", "Report", "Verdict", "check_gradients", "check_op", "compare"]

@@ -16,7 +16,7 @@ SHOWN = 4  # entries of a verdict that are printed
 
 @dataclass(frozen=True)
 class Entry:
-    """One entry of a gradient: where it is, what was claimed, and between which values the truth lies, up to `error`."""
+    """One entry of a gradient: where it is, what is claimed, and between which values the truth lies, up to `error`."""
 
     index: tuple[int, ...]
     yours: float

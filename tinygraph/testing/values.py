@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .numeric import EPS, Probe
+from .numeric import Probe
 from .report import Entry
 
 FEW = 40  # entries up to which each is looked at alone
@@ -71,7 +71,8 @@ class _Judge:
         self.unit = DIGITS.get(dtype, 1e-7)
         self.cancelled = CANCELLED * float(np.finfo(dtype).eps) * float(np.abs(claim.weights).max(initial=0))
         # What a derivative would be if the outputs changed by their own size when the input does.
-        outputs = float(np.abs(claim.weights * np.where(np.isfinite(claim.probe.value), claim.probe.value, 0)).max(initial=0))
+        value = claim.probe.value
+        outputs = float(np.abs(claim.weights * np.where(np.isfinite(value), value, 0)).max(initial=0))
         self.natural = outputs / (float(np.abs(self.x).max(initial=0)) or 1.0)
         self.floor = float(np.finfo(dtype).tiny) * 4  # what a dtype cannot hold may be 0
 
@@ -90,7 +91,8 @@ class _Judge:
             return low, high, 0.0, "kink" if fits else "wrong"
         if not np.isfinite(yours):
             return low, high, error, "wrong" if np.isfinite(error) else "undecided"
-        size = float(np.abs(slopes.right * self.claim.weights)[self.claim.weights != 0].sum()) if slopes.right.size else 0
+        counts = self.claim.weights != 0
+        size = float(np.abs(slopes.right[counts] * self.claim.weights[counts]).sum())
         tolerance = error + slack + self.unit * size + self.floor
         if not np.isfinite(tolerance):
             return low, high, error, "undecided"
@@ -148,10 +150,10 @@ class _Judge:
             moved = direction[part] * flat[part]
             slack = float(np.sqrt(np.sum((direction[part] * self.noise[part]) ** 2))) * 3
             slack += self.unit * float(np.sqrt(np.sum(moved**2)))
-            *_, status = self._look(direction, float(moved.sum()), slack)
+            low, high, error, status = self._look(direction, float(moved.sum()), slack)
             if status == "kink" and kinks < 2 * MOST:
                 kinks += 1
-                found.append(Entry((), float(moved.sum()), *_[:3], "kink"))
+                found.append(Entry((), float(moved.sum()), low, high, error, "kink"))
             elif status not in ("ok", "kink"):
                 todo += [part[:part.size // 2], part[part.size // 2:]]
         return found
