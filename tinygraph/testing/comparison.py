@@ -75,6 +75,8 @@ def compare(loss: Node, gradients: Any) -> Comparison:
     output = as_value(loss)
     tape = Tape(output)
     parameters = dict(_parameters(tape))
+    if not parameters:
+        raise ValueError("the loss depends on no parameter that still exists: keep the model until it is compared")
     given = _given(gradients, parameters)
     report = Comparison(f"{len(parameters)} parameters")
     report.rows = []

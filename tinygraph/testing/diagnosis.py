@@ -66,6 +66,8 @@ def _guess(subject: Any, claim: Claim, cotangent: np.ndarray, k: int, truths: di
     for sign, where in (("negative", x < 0), ("positive", x > 0), ("zero", x == 0)):
         if where.any() and not where.all() and (off == where).all():
             return f"yours is wrong just where the input is {sign}"
+    if yours.size > 1 and _like(np.flip(yours), truth):
+        return "yours is in the opposite order"
     for axis in range(yours.ndim):
         if yours.shape[axis] > 1:
             if _like(np.broadcast_to(truth.sum(axis, keepdims=True), yours.shape), yours):

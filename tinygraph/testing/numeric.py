@@ -93,15 +93,16 @@ class Probe:
 
         A function that loses digits of its input (it adds 1e8, it computes in float32) is a staircase: nothing changes
         until a step is reached. So where nothing does, larger changes are tried; a value that is then the same at two
-        points is a stair, and its height is noise.
+        points, and another one farther on, is a stair, and its height is noise.
         """
         with np.errstate(all="ignore"):
             spread = np.max([np.abs(self(*xs) - self.value) for xs in self.jittered()], axis=0)
             rng = np.random.default_rng(2)
             signs = [rng.choice([-1, 1], x.shape) for x in self.xs]
 
-            def nearby(change: float) -> np.ndarray:
-                return self(*[x * (1 + change * u) for x, u in zip(self.xs, signs, strict=True)])
+            def nearby(change: float, zeros: float = 0) -> np.ndarray:
+                return self(*[x + np.where(x != 0, x * change, zeros * change * min(1.0, _largest(x))) * u
+                              for x, u in zip(self.xs, signs, strict=True)])
 
             line = np.array([nearby(t * EPS) for t in NEARBY]) - self.value
             slope = NEARBY @ line / (NEARBY @ NEARBY)
@@ -109,10 +110,11 @@ class Probe:
             change, still = 64 * EPS, spread == 0
             while still.any() and change < 1e-4:
                 change *= 2
-                one, two = nearby(change), nearby(1.01 * change)
+                one, two, far = (nearby(c * change, 1) for c in (1, 1.01, 4.1))
                 moved = still & (one != self.value)
-                spread = np.where(moved & (one == two), np.abs(one - self.value), spread)
-                still &= ~moved
+                stair = moved & (one == two) & (far != one)
+                spread = np.where(stair, np.abs(one - self.value), spread)
+                still &= ~stair & ~(moved & (one != two))
         return np.where(np.isfinite(self.value), 2 * spread + 2 * EPS * np.abs(self.value), 0)
 
     # ------------------------------------------------------------------------------------------------ complex step
@@ -123,23 +125,24 @@ class Probe:
         rng = np.random.default_rng(1)
         directions = [s * rng.uniform(0.5, 1, s.shape) * rng.choice([-1, 1], s.shape) for s in self.scales]
         try:
-            stepped = self.at(directions, 1j * 1e-20)
-        except TypeError:
+            h = 1e-20 * self._own(directions)
+            stepped = self.at(directions, 1j * h)
+        except (TypeError, NotImplementedError):  # not for complex numbers
             return False
         if stepped.dtype.kind != "c" or stepped.size != self.value.size:
             return False
         with np.errstate(all="ignore"):
             if not (np.abs(stepped.real - self.value) <= self.noise + 1e-300).all():
                 return False
-            slope = stepped.imag / 1e-20
-            if not np.allclose(self.at(directions, 1j * 1e-40).imag / 1e-40, slope, 1e-13, 0):
+            slope = stepped.imag / h
+            if not np.allclose(self.at(directions, 1e-10j * h).imag / (1e-10 * h), slope, 1e-13, 0):
                 return False
             found = self._swept(directions)
         sure = np.isfinite(found.error) & ~found.kink
         return bool(sure.all() and (np.abs(slope - found.right) <= 2 * found.error + 1e-12 * np.abs(slope)).all())
 
     def _stepped(self, directions: Arrays) -> Slopes:
-        h = 1e-20
+        h = 1e-20 * self._own(directions)
         with np.errstate(all="ignore"):
             slope = self.at(directions, 1j * h).imag / h
             near = [self(*[x + 1j * h * v for x, v in zip(xs, directions, strict=True)]).imag / h
@@ -147,6 +150,12 @@ class Probe:
             error = 4 * np.max([np.abs(other - slope) for other in near], axis=0) + 8 * EPS * np.abs(slope)
         no = np.zeros(slope.shape, bool)
         return Slopes(slope, slope, np.where(np.isfinite(slope), error, np.inf), no, no)
+
+    def _own(self, directions: Arrays) -> float:
+        """The step at which an entry moves by its own size (by 1, if it is 0): the smallest of those that move."""
+        found = [float(np.min(np.where(x != 0, np.abs(x), 1)[v != 0] / np.abs(v[v != 0])))
+                 for x, v in zip(self.xs, directions, strict=True) if (v != 0).any()]
+        return min(found, default=1.0)
 
     # ------------------------------------------------------------------------------------------------- differences
 
@@ -189,12 +198,12 @@ class Probe:
 
     def _steps(self, directions: Arrays) -> np.ndarray:
         """From a fraction of the arrays' size to a tiny one of the smallest entry that moves."""
-        moved = [(np.abs(x[v != 0]), np.abs(v[v != 0])) for x, v in zip(self.xs, directions, strict=True)]
-        largest = max((float(np.max(v)) for _, v in moved if v.size), default=1.0)
-        # The step at which an entry moves by its own size (or by 1, if it is 0).
-        own = min((float(np.min(np.where(x > 0, x, 1) / v)) for x, v in moved if v.size), default=1.0)
+        largest = max((float(np.max(np.abs(v))) for v in directions if v.size), default=1.0)
+        own = self._own(directions)
         top = 0.25 * max(own, min(1.0, max(map(_largest, self.xs), default=1.0)) / largest)
-        count = int(np.ceil(np.log(top / (own * FINEST)) / np.log(RATIO)))
+        # At 0 nothing is lost by adding a tiny step.
+        at_zero = all((x[v != 0] == 0).all() for x, v in zip(self.xs, directions, strict=True))
+        count = int(np.ceil(np.log(top / (own * (FINEST**2 if at_zero else FINEST))) / np.log(RATIO)))
         return top * RATIO ** -np.arange(min(max(count, 8), 40))
 
 
@@ -205,7 +214,11 @@ def _settled(quotients: np.ndarray, noise: np.ndarray, order: int) -> tuple[np.n
     Every stretch of three rows is extrapolated twice; what the extrapolations differ by, and the noise, is its error.
     From the finest stretch on, coarser ones are believed as long as they agree with all finer ones.
     """
-    k = RATIO ** (order * np.arange(1, 3))
+    with np.errstate(all="ignore"):
+        return _extrapolated(quotients, noise, RATIO ** (order * np.arange(1, 3)))
+
+
+def _extrapolated(quotients: np.ndarray, noise: np.ndarray, k: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     first = quotients[1:] - quotients[:-1]
     once = quotients[1:] + first / (k[0] - 1)
     value = twice = once[1:] + (once[1:] - once[:-1]) / (k[1] - 1)

@@ -21,7 +21,7 @@ FEW = 40  # entries up to which each is looked at alone
 GROUP = 256  # entries that are projected at once, at least
 MOST = 12  # offending entries that are looked for and shown
 DIGITS = {np.dtype(np.float16): 2e-2, np.dtype(np.float32): 2e-5, np.dtype(np.float64): 1e-7}  # a rule may lose others
-CANCELLED = 16  # units in the last place of the cotangent that a small entry may lose in a sum of larger terms
+CANCELLED = 64  # units in the last place of a derivative of natural size that a small one may lose in a sum of terms
 RESOLUTION = 1e-3  # relative error bar of an entry that is wide enough to leave it undecided
 NEGLIGIBLE = 1e-6  # of the largest entry: below that no entry is asked for digits of its own
 
@@ -38,12 +38,15 @@ class Claim:
     dtypes: list[np.dtype]
 
 
-def judged(claim: Claim, which: int) -> tuple[str, list[Entry]]:
-    """The verdict on the gradient of one input, and its worst entries."""
+def judged(claim: Claim, which: int, few: int = FEW) -> tuple[str, list[Entry]]:
+    """The verdict on the gradient of one input, and its worst entries.
+
+    few: up to how many entries each is looked at alone.
+    """
     yours = claim.grads[which]
     flat = yours.ravel()
     judge = _Judge(claim, which)
-    if flat.size <= FEW:
+    if flat.size <= few:
         found = [judge.entry(j) for j in range(flat.size)]
         if joint := judge.joint([entry for entry in found if entry.status == "kink"]):
             found.append(joint)
@@ -69,11 +72,12 @@ class _Judge:
         self.largest = float(finite.max(initial=0))
         dtype = claim.dtypes[which]
         self.unit = DIGITS.get(dtype, 1e-7)
-        self.cancelled = CANCELLED * float(np.finfo(dtype).eps) * float(np.abs(claim.weights).max(initial=0))
         # What a derivative would be if the outputs changed by their own size when the input does.
         value = claim.probe.value
         outputs = float(np.abs(claim.weights * np.where(np.isfinite(value), value, 0)).max(initial=0))
-        self.natural = outputs / (float(np.abs(self.x).max(initial=0)) or 1.0)
+        inputs = float(np.abs(self.x).max(initial=0)) or 1.0
+        self.natural = outputs / min(inputs, np.sqrt(inputs))  # a function of differences knows not how large they are
+        self.cancelled = CANCELLED * float(np.finfo(dtype).eps) * self.natural
         self.floor = float(np.finfo(dtype).tiny) * 4  # what a dtype cannot hold may be 0
 
     def _look(self, direction: np.ndarray, yours: float, slack: float) -> tuple[float, float, float, str]:
@@ -93,17 +97,17 @@ class _Judge:
             return low, high, error, "wrong" if np.isfinite(error) else "undecided"
         counts = self.claim.weights != 0
         size = float(np.abs(slopes.right[counts] * self.claim.weights[counts]).sum())
-        tolerance = error + slack + self.unit * size + self.floor
-        if not np.isfinite(tolerance):
+        if not np.isfinite(error):
             return low, high, error, "undecided"
-        scale, whole = max(abs(low), abs(high), abs(yours)), max(self.largest, size)
-        off = max(low - yours, yours - high) - tolerance
-        if off > 0:
-            if off > self.cancelled:
+        scale = max(abs(low), abs(high), abs(yours))
+        enough = max(max(RESOLUTION, 2 * self.unit) * scale, NEGLIGIBLE * max(self.largest, size, self.natural))
+        off = max(low - yours, yours - high) - self.unit * size - self.floor
+        if off > error:
+            if off > error + slack + self.cancelled:
                 return low, high, error, "wrong"
-            return low, high, error, "ok" if off <= NEGLIGIBLE * whole else "undecided"
-        wide = error + slack
-        if wide > max(RESOLUTION, 2 * self.unit) * scale and wide > NEGLIGIBLE * max(whole, self.natural):
+            if slack > enough and off > error + self.cancelled:
+                return low, high, error, "undecided"
+        if error > enough:
             return low, high, error, "undecided"
         return low, high, error, "kink" if kink else "ok"
 
