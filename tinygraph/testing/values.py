@@ -90,8 +90,9 @@ class _Judge:
         endless = bool((slopes.endless & (self.claim.weights != 0)).any())
         kink = bool((slopes.kink & (self.claim.weights != 0)).any())
         if endless:
-            fits = np.isinf(yours) and (np.isnan(low + high) or yours in (low, high)
-                                        or (kink and low <= yours <= high))
+            slack += error if np.isfinite(error) else 0
+            fits = yours in (low, high) or (low < high and low - slack <= yours <= high + slack)
+            fits = fits or (np.isinf(yours) and np.isnan(low + high))
             return low, high, 0.0, "kink" if fits else "wrong"
         if not np.isfinite(yours):
             return low, high, error, "wrong" if np.isfinite(error) else "undecided"
