@@ -136,9 +136,10 @@ def is_exact_enough(program: Program, inputs: list[Any], states: list[np.ndarray
 
 # ----------------------------------------------------------------------------------------------------------- every op
 
-def test_every_primitive_has_a_form():
+def test_every_primitive_of_networks_has_a_form():
+    """Others may be called as they are."""
     for op in (getattr(ops, name) for name in ops.__all__):
-        if not op.traceable and op.__module__ not in LATE:
+        if not op.traceable and op.__module__.endswith((".neural", ".selection", ".convolution")):
             assert op in numpy_text.FORMS or (issubclass(op, Elementwise) and numpy_text.is_numpy(op.forward)), op
 
 

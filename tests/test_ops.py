@@ -354,21 +354,23 @@ def named(items: Any) -> Any:
     return pytest.mark.parametrize("case", items, ids=lambda case: case.name)
 
 
-LAPACK = ("tinygraph.ops.decompositions", "tinygraph.ops.linear_systems")  # tested as functions, by `test_functions`
+LAPACK = ("tinygraph.ops.decompositions", "tinygraph.ops.linear_systems")
+COMPLEX = ("tinygraph.ops.complex_numbers", "tinygraph.ops.fourier")
 
 
 def every_op(base: Any = tg.Op) -> set[type[tg.Op]]:
     """The ops that the package defines, wherever; but not `Variable`, which every transform wraps around its inputs,
-    nor those that are tested elsewhere: of the compiler's programs, of random numbers, of custom functions and
-    checkpoints, and what LAPACK computes, which knows no float16 and no complex step."""
-    elsewhere = ("tinygraph.compile.", "tinygraph.random", "tinygraph.control", *LAPACK)
+    nor those that are tested elsewhere: of the compiler's programs, of random numbers, checkpoints; and by
+    `test_functions` what LAPACK computes, which knows no float16 and no complex step, and what has to do with complex
+    numbers."""
+    elsewhere = ("tinygraph.compile.", "tinygraph.random", "tinygraph.control", *LAPACK, *COMPLEX)
     found = {op for op in base.__subclasses__() if op.__module__.startswith("tinygraph.") and op is not Variable
              and not op.__module__.startswith(elsewhere)}
     return {op for op in found if hasattr(op, "forward")}.union(*map(every_op, found))
 
 
 def test_no_op_is_left_out():
-    mine = {name for name in ops.__all__ if not getattr(ops, name).__module__.startswith(LAPACK)}
+    mine = {name for name in ops.__all__ if not getattr(ops, name).__module__.startswith((*LAPACK, *COMPLEX))}
     assert {op.__name__ for op in every_op() if op.__module__.startswith("tinygraph.ops.")} == mine
     assert {case.op for case in CASES} == every_op()
     assert set(RANDOM) == {op for op in every_op() if op.differentiable}

@@ -21,6 +21,7 @@ from .op import Elementwise, Op, run_traced
 from .ops.accumulation import CumLogAddExp, CumMax, CumMin, CumProd, CumSum, Recurrence
 from .ops.convolution import FoldWindows, MaxPool2D, Windows
 from .ops.decompositions import QR, SVD, Cholesky, Eig, Eigh, OverGaps, TieMeans
+from .ops.fourier import FFT, IFFT, IRFFT, RFFT
 from .ops.linear_algebra import MatMul
 from .ops.linear_systems import Cofactors, Det, Inv, LeastSquares, MatrixRank, Pinv, SLogDet, Solve
 from .ops.neural import GELU, ReLU, Softmax
@@ -266,6 +267,7 @@ RULES: dict[type[Op], Rule] = {
     **dict.fromkeys([ArgMax, ArgMin], _arg_extreme),
     ArgRank: _arg_rank,
     SearchSorted: _search_sorted,
+    **dict.fromkeys([FFT, IFFT, IRFFT, RFFT], _along_axes),
     BroadcastTo: _broadcast_to,
     Concatenate: _concatenate,
     Identity: lambda op, x: x,

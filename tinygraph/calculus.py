@@ -95,6 +95,7 @@ def elementwise_grad(f: Function, argnums: Argnums = 0) -> Function:
                 raise ValueError(f"elementwise_grad: the function returned shape {_shapes(record)} for an argument of "
                                  f"shape {x.shape}, so it does not work entry by entry: use jacobian, or give "
                                  "np.broadcast_to(argument, shape)")
+        record.check_analytic()
         return record.pack(record.gradients(np.ones(record.output.shape, record.output.dtype)))
 
     return elementwise_grad_f
@@ -133,7 +134,7 @@ def jvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[A
     traced = record.traced or any(isinstance(v, Node) for v in vs)
     cotangent = Value(generic(record.output))
     tangent = _transposed(record.sweep(cotangent), vs, cotangent, traced)
-    pieces = [piece if piece.dtype == output.dtype else piece.astype(output.dtype)
+    pieces = [piece if piece.dtype == output.dtype else _real(piece).astype(output.dtype)
               for piece, output in zip(record.split(tangent), record.outputs, strict=True)]
     return record.value, filled(record.result, pieces if traced else [plain(p, record.kind) for p in pieces])
 
@@ -203,8 +204,12 @@ def hvp(f: Function) -> Function:
 
 
 def _inner(xs: Sequence[Any], ys: Sequence[Any]) -> Any:
-    """The sum of all products of entries."""
-    return functools.reduce(operator.add, [np.sum(x * y) for x, y in zip(xs, ys, strict=True)]) if xs else 0.0
+    """The sum of all products of entries; of complex ones the real part, which is what a real number changes by."""
+    return functools.reduce(operator.add, [_real(np.sum(x * y)) for x, y in zip(xs, ys, strict=True)]) if xs else 0.0
+
+
+def _real(x: Any) -> Any:
+    return np.real(x) if x.dtype.kind == "c" else x
 
 
 def _flat(x: Any) -> list[Any]:
@@ -224,6 +229,7 @@ def _like(f: Function) -> Callable[[Function], Function]:
 
 def _jacobians(record: Record) -> list[Any]:
     """The derivatives of each entry of the output by each leaf of the arguments: output's shape, then the leaf's."""
+    record.check_analytic()
     n, shape, dtype = record.output.size, record.output.shape, record.output.dtype
     if dtype.kind == "c" and any(x.dtype.kind == "f" for x in record.variables):  # rows are real where arguments are
         if (found := _batched_columns(record)) is None:

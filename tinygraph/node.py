@@ -72,6 +72,11 @@ def _binary(function: Callable[..., Any]) -> Callable[[Node, Any], Node]:
     return operate
 
 
+def _method(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The method of ndarray that takes the arguments of a function of NumPy."""
+    return lambda self, *args, **options: TWINS.get(function, function)(self, *args, **options)
+
+
 def _reflected(function: Callable[..., Any]) -> Callable[[Node, Any], Node]:
     def operate(self: Node, other: Any) -> Node:
         try:
@@ -173,6 +178,9 @@ class Node:
     __sub__, __rsub__ = _binary(np.subtract), _reflected(np.subtract)
     __mul__, __rmul__ = _binary(np.multiply), _reflected(np.multiply)
     __truediv__, __rtruediv__ = _binary(np.divide), _reflected(np.divide)
+    __floordiv__, __rfloordiv__ = _binary(np.floor_divide), _reflected(np.floor_divide)
+    __mod__, __rmod__ = _binary(np.remainder), _reflected(np.remainder)
+    __divmod__, __rdivmod__ = _binary(np.divmod), _reflected(np.divmod)
     __pow__, __rpow__ = _binary(np.power), _reflected(np.power)
     __matmul__, __rmatmul__ = _binary(np.matmul), _reflected(np.matmul)
     __and__, __rand__ = _binary(np.bitwise_and), _reflected(np.bitwise_and)
@@ -192,6 +200,9 @@ class Node:
 
     def __abs__(self) -> Node:
         return TWINS[np.absolute](self)
+
+    def __round__(self, ndigits: int = 0) -> Node:
+        return TWINS[np.round](self, ndigits)
 
     def __invert__(self) -> Node:
         return TWINS[np.invert](self)
@@ -228,20 +239,21 @@ class Node:
     def squeeze(self, axis: Any = None) -> Node:
         return TWINS[np.squeeze](self, axis)
 
-    def sum(self, axis: Any = None, *, keepdims: bool = False) -> Node:
-        return TWINS[np.sum](self, axis=axis, keepdims=keepdims)
-
-    def mean(self, axis: Any = None, *, keepdims: bool = False) -> Node:
-        return TWINS[np.mean](self, axis=axis, keepdims=keepdims)
-
-    def max(self, axis: Any = None, *, keepdims: bool = False) -> Node:
-        return TWINS[np.max](self, axis=axis, keepdims=keepdims)
-
-    def min(self, axis: Any = None, *, keepdims: bool = False) -> Node:
-        return TWINS[np.min](self, axis=axis, keepdims=keepdims)
-
     def astype(self, dtype: npt.DTypeLike) -> Node:
         return TWINS[np.ndarray.astype](self, dtype)
+
+    sum, mean, max, min = _method(np.sum), _method(np.mean), _method(np.max), _method(np.min)
+    real, imag = property(_method(np.real)), property(_method(np.imag))
+    conj = conjugate = _method(np.conjugate)
+    round, clip = _method(np.round), _method(np.clip)
+    prod, cumsum, cumprod = _method(np.prod), _method(np.cumsum), _method(np.cumprod)
+    std, var = _method(np.std), _method(np.var)
+    trace, diagonal = _method(np.trace), _method(np.diagonal)
+    take, repeat = _method(np.take), _method(np.repeat)
+    argsort, argpartition, searchsorted = _method(np.argsort), _method(np.argpartition), _method(np.searchsorted)
+    nonzero = _method(np.nonzero)
+    any, all = _method(np.any), _method(np.all)  # plain answers, as from NumPy
+    argmax, argmin = _method(np.argmax), _method(np.argmin)
 
     def dot(self, other: Any) -> Node:
         return TWINS[np.dot](self, other)
@@ -249,40 +261,16 @@ class Node:
     def copy(self) -> Node:
         return TWINS[np.copy](self)
 
-    def any(self, axis: Any = None) -> Any:
-        """Whether an entry is nonzero: a plain answer, as from NumPy."""
-        return TWINS[np.any](self, axis=axis)
-
-    def all(self, axis: Any = None) -> Any:
-        """Whether all entries are nonzero: a plain answer, as from NumPy."""
-        return TWINS[np.all](self, axis=axis)
-
-    def argmax(self, axis: Any = None) -> Any:
-        """Where the largest value is: a plain answer, as from NumPy."""
-        return TWINS[np.argmax](self, axis=axis)
-
-    def argmin(self, axis: Any = None) -> Any:
-        """Where the smallest value is: a plain answer, as from NumPy."""
-        return TWINS[np.argmin](self, axis=axis)
-
     # ------------------------------------------------------------------------------------------------- NumPy protocols
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
-        if "out" in options:
-            raise TypeError(f"np.{ufunc.__name__} cannot write a node into an array (out=, or `array += node`): "
-                            "write `array = array + node`, which makes a new node")
-        if method == "__call__" and not options and (twin := twin_of(ufunc)) is not None:
+        if method == "__call__" and not options and (twin := TWINS.get(ufunc)) is not None:
             return twin(*inputs)
-        if method != "__call__" and (twin := TWINS.get(getattr(ufunc, method))) is not None:
-            return twin(*inputs, **options)
-        name = f"the ufunc {ufunc.__name__}" + ("" if method == "__call__" else f".{method}")
-        if method != "__call__" or ufunc not in TWINS:
-            raise _not_covered(name)
-        raise NotImplementedError(f"{name} on nodes takes no {', '.join(options)}=")
+        return TWINS[np.ufunc](ufunc, method, inputs, options)
 
     def __array_function__(self, function: Callable[..., Any], types: Any, args: Any, kwargs: Any) -> Any:
         if (twin := twin_of(function)) is None:
-            raise _not_covered(f"{function.__module__}.{function.__name__}".replace("numpy", "np", 1))
+            raise not_covered(f"{function.__module__}.{function.__name__}".replace("numpy", "np", 1))
         return twin(*args, **kwargs)
 
     # -------------------------------------------------------------------------------------------------------- refusals
@@ -301,6 +289,13 @@ class Node:
     def __setitem__(self, index: Any, value: Any) -> NoReturn:
         raise TypeError(f"{describe(self)} cannot be written into: a node's value never changes; "
                         "write np.where(mask, new, node), which makes a new node")
+
+    def sort(self, *args: Any, **options: Any) -> NoReturn:
+        """Refused, as what else would write into the value."""
+        raise TypeError(f"{describe(self)} cannot be written into: a node's value never changes; write np.sort(node), "
+                        "np.partition(node, ...) or np.where(mask, new, node), which make a new node")
+
+    partition = fill = put = sort
 
     def backward(self, *args: Any, **options: Any) -> Any:
         """Refused: `backward` is the rule of one op; the sweep over all of them is `backprop`."""
@@ -506,6 +501,7 @@ def _quiet_read(node: Node) -> TypeError:
                      "that is traced: use NumPy functions, so that the gradient can follow")
 
 
-def _not_covered(name: str) -> NotImplementedError:
+def not_covered(name: str) -> NotImplementedError:
+    """The error of a function of NumPy or SciPy that nodes do not know."""
     return NotImplementedError(f"{name} has no counterpart on nodes: write it with functions that have one, "
                                "define a tg.Op, or use node.value if no gradient is needed")

@@ -81,7 +81,7 @@ class Record:
         own = set(self.variables)
         self.traced = (TRACE.get() is not None or any(isinstance(x, Node) for x in self.leaves)
                        or any(node.source and node not in own for node in self.tape.nodes))
-        self.kind = float if all(type(x) is float for x in self.leaves) else np.ndarray
+        self.kind = float if all(type(x) in (float, complex) for x in self.leaves) else np.ndarray
         self.value = filled(result, map(self._own, self.outputs))
         self.aux = mapped(lambda x: self._own(x) if isinstance(x, Value) else x, aux_result) if aux else None
 
@@ -101,6 +101,21 @@ class Record:
             variable.source = False
             variable.needs_grad = bool(variable.inputs) and variable.inputs[0].needs_grad
         return self.tape.backprop(self.variables, cotangent, traced=True)
+
+    def check_analytic(self) -> None:
+        """TypeError if the output is complex and what it pulls back is not linear in complex cotangents, so that a
+        single number for each pair of entries would not say it all."""
+        if self.output.dtype.kind != "c":
+            return
+        if all(x.dtype.kind == "c" for x in self.variables):
+            if TRACE.get() is not None:
+                return
+            c = generic(self.output)
+            pairs = zip(*(self.tape.backprop(self.variables, turn * c) for turn in (1, 1j)), strict=True)
+            if all(np.allclose(1j * one, other, equal_nan=True) for one, other in pairs):
+                return
+        raise TypeError(f"{self.name}: the function returns complex numbers and is not analytic (in complex "
+                        "arguments): take np.real and np.imag of the result, which have derivatives each")
 
     def pack(self, results: Iterable[Any]) -> Any:
         """Something for each leaf of the arguments, as a structure for each argument: a tuple of them if asked so."""
@@ -132,8 +147,8 @@ class Record:
 
 
 def plain(array: np.ndarray, kind: type) -> Any:
-    """An array for the caller to keep, as a float if such came in."""
-    return array.item() if kind is float and not array.ndim else array
+    """An array for the caller to keep, as a Python number if such came in."""
+    return array.item() if kind in (float, complex) and not array.ndim else array
 
 
 def joined(outputs: Sequence[Value]) -> Value:

@@ -261,6 +261,9 @@ def _seed(output: Value, grad: Any, traced: bool) -> Any:
     if value.dtype.kind not in "fc":
         raise TypeError(f"{describe(output)} has no gradient: it is not of floats")
     if grad is None:
+        if value.dtype.kind == "c":
+            raise TypeError(f"{describe(output)} is complex, and only a real number has a gradient: take np.real, "
+                            "np.imag or np.abs of it; or give what to multiply by (grad= of backprop, or vjp)")
         if value.size != 1:
             raise ValueError(f"backprop starts from one number, but this is {describe(output)}: reduce it "
                              "(.sum(), .mean()) or give grad= of its shape")
@@ -274,7 +277,7 @@ def _seed(output: Value, grad: Any, traced: bool) -> Any:
     if grad.shape != value.shape:
         raise ValueError(f"grad= has shape {grad.shape}, but the output is {describe(output)}")
     if grad.dtype != value.dtype:
-        if grad.dtype.kind == "c":
+        if grad.dtype.kind == "c" != value.dtype.kind:
             raise TypeError(f"grad= is complex, but the output is {describe(output)}")
         grad = grad.astype(value.dtype)
     return Value(grad) if traced and not isinstance(grad, Node) else grad
@@ -365,8 +368,7 @@ def _fitted(node: Op, x: Value, part: Any) -> Any:
             part = part.reshape(shape)
     if part.dtype != x.dtype:
         if part.dtype.kind == "c" and x.dtype.kind != "c":
-            raise NotImplementedError(f"{describe(node)} sends a complex gradient to its real input {describe(x)}: "
-                                      "of complex numbers only analytic functions are covered yet, from end to end")
+            part = np.real(part)
         part = part.astype(x.dtype)
     return part
 

@@ -152,14 +152,15 @@ SHAPES: dict[int, list[tuple[tuple[int, ...], ...]]] = {
 }
 
 
-def pointwise(op: type[Op], reference: Callable[..., Any], *domains: Domain, note: str = "", **claims: Any) -> None:
+def pointwise(op: type[Op], reference: Callable[..., Any], *domains: Domain, note: str = "",
+              options: dict[str, Any] | None = None, **claims: Any) -> None:
     """Register an op that broadcasts, on the shapes above and on random ones. Python numbers have no shape."""
     shaped = [i for i, domain in enumerate(domains) if type(domain(np.zeros(()))) not in (int, float)]
 
     def case(shapes: Sequence[tuple[int, ...]]) -> Case:
         by_input = dict(zip(shaped, shapes, strict=True))
         inputs = [(domain, by_input.get(i, ())) for i, domain in enumerate(domains)]
-        return Case(op, reference, inputs, note=note, **claims)
+        return Case(op, reference, inputs, options or {}, note=note, **claims)
 
     CASES.extend(map(case, SHAPES[len(shaped)]))
     if not claims.get("flat"):

@@ -5,11 +5,13 @@ Where mathematics leaves a choice (ties, kinks, 0**0) the rule follows the table
 
 from __future__ import annotations
 
+import cmath
 import math
 from typing import Any
 
 import numpy as np
 
+from ..definition import counterpart
 from ..op import Elementwise
 from .selection import Keep
 
@@ -55,13 +57,29 @@ class Negative(Elementwise):
 
 
 class Absolute(Elementwise):
-    """y = |x|;   dx = dy sign(x), which is 0 at 0"""
+    """y = |x|;   dx = dy sign(x), of complex numbers dy conj(x) / y, which is 0 at 0"""
     forward = np.absolute
 
     def backward(self, grad: Any, y: Any, x: Any) -> Any:
         if x.dtype.kind == "c":
-            raise NotImplementedError("the absolute value of complex numbers has no gradient yet: it is not analytic")
+            return grad * (np.conj(x) / np.where(y == 0, 1, y))
         return grad * np.sign(x)
+
+
+class Fabs(Elementwise):
+    """y = |x| of real numbers, as floats;   dx = dy sign(x), which is 0 at 0"""
+    forward = np.fabs
+
+    def backward(self, grad: Any, y: Any, x: Any) -> Any:
+        return grad * np.sign(x)
+
+
+class CopySign(Elementwise):
+    """y = |a| with the sign of b;   da = dy sign(a) sign(b), which is 0 at a = 0, and b gets nothing"""
+    forward = np.copysign
+
+    def backward(self, grad: Any, y: Any, a: Any, b: Any) -> Any:
+        return lambda: grad * np.sign(a) * np.copysign(np.sign(a), b), None
 
 
 class Square(Elementwise):
@@ -80,13 +98,29 @@ class Sqrt(Elementwise):
         return 0.5 * grad / y
 
 
+class Cbrt(Elementwise):
+    """y = the cube root of x;   dx = dy / (3 y²), which is infinite at 0"""
+    forward = np.cbrt
+
+    def backward(self, grad: Any, y: Any, x: Any) -> Any:
+        return grad / (3 * y * y)
+
+
+class Reciprocal(Elementwise):
+    """y = 1 / x;   dx = -dy y²"""
+    forward = np.reciprocal
+
+    def backward(self, grad: Any, y: Any, x: Any) -> Any:
+        return -grad * y * y
+
+
 class Power(Elementwise):
     """y = xᵖ;   dx = dy p xᵖ⁻¹ (0 where x = p = 0),   dp = dy y log x (0 where x = 0 and p >= 0)"""
     forward = np.power
 
     def backward(self, grad: Any, y: Any, x: Any, p: Any) -> Any:
         def dx() -> Any:
-            if not isinstance(p, int | float):
+            if not isinstance(p, int | float | complex):
                 signed = p.astype(int) if p.dtype.kind == "u" else p  # 0 - 1 is -1
                 return grad * (p * x ** np.where((x == 0) & (p == 0), 1, signed - 1))
             if p == 2:
@@ -96,67 +130,36 @@ class Power(Elementwise):
             return grad if p == 1 else grad * (p * x ** (p - 1))
 
         def dp() -> Any:
-            if not isinstance(x, int | float):
+            if isinstance(x, int | float | complex):
+                return grad * y * _log(x, y.dtype.kind == "c")
+            if y.dtype.kind != "c":
                 return grad * y * np.log(np.where((x == 0) & (p >= 0), 1, x))
-            return grad * y * (math.log(x) if x > 0 else 0.0 if x == 0 else math.nan)  # a Python number stays weak
+            return grad * y * np.log(np.where((x == 0) & (np.real(p) >= 0), 1, x.astype(y.dtype)))
 
         return dx, dp
 
 
-class Exp(Elementwise):
-    """y = exp x;   dx = dy y"""
-    forward = np.exp
-
-    def backward(self, grad: Any, y: Any, x: Any) -> Any:
-        return grad * y
-
-
-class Expm1(Elementwise):
-    """y = exp x - 1;   dx = dy exp x"""
-    forward = np.expm1
-
-    def backward(self, grad: Any, y: Any, x: Any) -> Any:
-        return grad * np.exp(x)
+def _log(x: Any, as_complex: bool) -> Any:
+    """The logarithm of a Python number as one, which stays weak; 0 for that of 0."""
+    if x == 0:
+        return 0.0
+    return cmath.log(x) if as_complex else math.log(x) if x > 0 else math.nan
 
 
-class Log(Elementwise):
-    """y = log x;   dx = dy / x"""
-    forward = np.log
+class Remainder(Elementwise):
+    """y = a - b floor(a / b), with the sign of b;   da = dy,   db = -dy floor(a / b)"""
+    forward = np.remainder
 
-    def backward(self, grad: Any, y: Any, x: Any) -> Any:
-        return grad / x
-
-
-class Log1p(Elementwise):
-    """y = log(1 + x);   dx = dy / (1 + x)"""
-    forward = np.log1p
-
-    def backward(self, grad: Any, y: Any, x: Any) -> Any:
-        return grad / (1 + x)
+    def backward(self, grad: Any, y: Any, a: Any, b: Any) -> Any:
+        return grad, lambda: -grad * np.floor_divide(a, b)
 
 
-class Sin(Elementwise):
-    """y = sin x;   dx = dy cos x"""
-    forward = np.sin
+class Fmod(Elementwise):
+    """y = a - b trunc(a / b), with the sign of a;   da = dy,   db = -dy trunc(a / b)"""
+    forward = np.fmod
 
-    def backward(self, grad: Any, y: Any, x: Any) -> Any:
-        return grad * np.cos(x)
-
-
-class Cos(Elementwise):
-    """y = cos x;   dx = -dy sin x"""
-    forward = np.cos
-
-    def backward(self, grad: Any, y: Any, x: Any) -> Any:
-        return -grad * np.sin(x)
-
-
-class Tanh(Elementwise):
-    """y = tanh x;   dx = dy (1 - y²)"""
-    forward = np.tanh
-
-    def backward(self, grad: Any, y: Any, x: Any) -> Any:
-        return grad * (1 - y * y)
+    def backward(self, grad: Any, y: Any, a: Any, b: Any) -> Any:
+        return grad, lambda: -grad * np.rint((a - y) / b)  # the quotient itself may be rounded up to the next integer
 
 
 class Maximum(Elementwise):
@@ -177,92 +180,50 @@ class Minimum(Elementwise):
         return lambda: _winner(grad, a < b, a == b), lambda: _winner(grad, a > b, a == b)
 
 
+class FMax(Elementwise):
+    """y = max(a, b), or that which is no NaN;   it gets dy, at a tie each gets half"""
+    forward = np.fmax
+    selecting = True
+
+    def backward(self, grad: Any, y: Any, a: Any, b: Any) -> Any:
+        return (lambda: _winner(grad, (a > b) | np.isnan(b), a == b),
+                lambda: _winner(grad, (a < b) | np.isnan(a), a == b))
+
+
+class FMin(Elementwise):
+    """y = min(a, b), or that which is no NaN;   it gets dy, at a tie each gets half"""
+    forward = np.fmin
+    selecting = True
+
+    def backward(self, grad: Any, y: Any, a: Any, b: Any) -> Any:
+        return (lambda: _winner(grad, (a < b) | np.isnan(b), a == b),
+                lambda: _winner(grad, (a > b) | np.isnan(a), a == b))
+
+
 def _winner(grad: Any, wins: Any, ties: Any) -> Any:
     return Keep.apply(grad, wins) + Keep.apply(0.5 * grad, ties)
 
 
-# ------------------------------------------------------------------ piecewise constant: nodes without gradient
+class Clip(Elementwise):
+    """y = x, at least the lower and at most the upper bound;   dx = dy between them, otherwise the bound gets dy
 
-class Less(Elementwise):
-    forward = np.less
-    differentiable = False
+    At a bound dx is 0, as between bounds in the wrong order. Where x is NaN so is dx.
+    """
+    selecting = True
 
+    def forward(self, x: Any, lower: Any, upper: Any) -> Any:
+        return np.clip(x, lower, upper)
 
-class LessEqual(Elementwise):
-    forward = np.less_equal
-    differentiable = False
-
-
-class Greater(Elementwise):
-    forward = np.greater
-    differentiable = False
-
-
-class GreaterEqual(Elementwise):
-    forward = np.greater_equal
-    differentiable = False
+    def backward(self, grad: Any, y: Any, x: Any, lower: Any, upper: Any) -> Any:
+        return (lambda: Keep.apply(grad, ~((x <= lower) | (x >= upper))) * np.where(x == x, 1, x),
+                lambda: Keep.apply(grad, (x <= lower) & (lower < upper)),
+                lambda: Keep.apply(grad, (x >= upper) | (lower >= upper)))
 
 
-class Equal(Elementwise):
-    forward = np.equal
-    differentiable = False
-
-
-class NotEqual(Elementwise):
-    forward = np.not_equal
-    differentiable = False
-
-
-class LogicalAnd(Elementwise):
-    forward = np.logical_and
-    differentiable = False
-
-
-class LogicalOr(Elementwise):
-    forward = np.logical_or
-    differentiable = False
-
-
-class LogicalNot(Elementwise):
-    forward = np.logical_not
-    differentiable = False
-
-
-class BitwiseAnd(Elementwise):
-    forward = np.bitwise_and
-    differentiable = False
-
-
-class BitwiseOr(Elementwise):
-    forward = np.bitwise_or
-    differentiable = False
-
-
-class BitwiseXor(Elementwise):
-    forward = np.bitwise_xor
-    differentiable = False
-
-
-class LeftShift(Elementwise):
-    forward = np.left_shift
-    differentiable = False
-
-
-class RightShift(Elementwise):
-    forward = np.right_shift
-    differentiable = False
-
-
-class Invert(Elementwise):
-    forward = np.invert
-    differentiable = False
-
-
-class IsNan(Elementwise):
-    forward = np.isnan
-    differentiable = False
-
-
-class Sign(Elementwise):
-    forward = np.sign
-    differentiable = False
+@counterpart(np.clip)
+def _clip(a: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: Any = None) -> Any:
+    low, high = a_min if min is None else min, a_max if max is None else max
+    dtype = np.result_type(a)
+    limits = np.iinfo(dtype) if dtype.kind in "iu" else None
+    return Clip(a, (limits.min if limits else -math.inf) if low is None else low,
+                (limits.max if limits else math.inf) if high is None else high)

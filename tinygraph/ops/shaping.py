@@ -29,13 +29,13 @@ class StopGradient(Primitive):
 
 
 class Cast(Primitive):
-    """y = x in another dtype of floats;   dx = dy in the dtype of x"""
+    """y = x in another dtype of floats, or its real part;   dx = dy in the dtype of x, or its real part"""
 
     def forward(self, x: Any, *, dtype: Any) -> Any:
         return np.asarray(x).astype(dtype)
 
     def backward(self, grad: Any, y: Any, x: Any, *, dtype: Any) -> Any:
-        return grad.astype(x.dtype)
+        return (grad if x.dtype.kind == "c" else np.real(grad)).astype(x.dtype)
 
 
 class CastToInteger(Primitive):
@@ -207,5 +207,5 @@ def _query(function: Any, read: str) -> Any:
 _function: Any
 for _function in (np.shape, np.ndim, np.size, np.result_type, np.zeros_like, np.ones_like, np.empty_like, np.full_like):
     TWINS[_function] = _query(_function, "_value")  # about shape and type alone: may be asked in code that is traced
-for _function in (np.allclose, np.array_equal):
+for _function in (np.allclose, np.array_equal, np.isclose):
     TWINS[_function] = _query(_function, "value")
