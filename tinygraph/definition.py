@@ -53,8 +53,7 @@ def read_definition(cls: type[Any]) -> None:
     cls.n_inputs = None if variadic else len(inputs)
     cls.option_names = frozenset(options)
     cls.signature = (*inputs,), options
-    if not variadic:
-        write_methods(cls, len(inputs), bool(options))
+    write_methods(cls, 1 if variadic else len(inputs), bool(options), variadic)
 
 
 def _signature(cls: type[Any], function: Any) -> tuple[list[str], dict[str, Any], bool]:
@@ -173,7 +172,8 @@ def _guarded(rule: Callable[..., Any]) -> Callable[..., Any]:
 # `Op.__init__` written out for the inputs of one class, and `push`, which does what `tape.sweep` does with the result
 # of `Op.pull` in the plain case on arrays. A million small ops spend their time in these two.
 _METHODS = """
-def __init__(self, {nodes} {options}):
+def __init__(self, {nodes} {more} {options}):
+    {general}
 {resolve}
     try:
         value = {value}
@@ -211,13 +211,17 @@ _CONTRIBUTION = """
             add(self, x#, part)"""
 
 
-def write_methods(cls: type[Any], count: int, options: bool) -> None:
-    """Give a class its own `__init__` and `push`: no loop over inputs, nothing about options where it has none."""
+def write_methods(cls: type[Any], count: int, options: bool, variadic: bool) -> None:
+    """Give a class its own `__init__` and `push`: no loop over inputs, nothing about options where it has none.
+
+    An op of any number of inputs gets those for a single one (`x[2:]`), and leaves more to the general constructor.
+    """
     own, kept = isinstance(cls.forward, FunctionType), bool(cls.n_kept)
     scope = {"Value": Value, "WATCHER": WATCHER, "FunctionType": FunctionType, "ndarray": np.ndarray, "NONE": {},
              "heappush": heappush, "next_serial": next_serial, "plain_input": plain_input, "explained": explained,
-             "checked_output": checked_output, "wrong_count": wrong_count, "forward": cls.forward, "rule": cls.rule}
-    exec(_written(count, options, own, kept, cls.differentiable), scope)
+             "checked_output": checked_output, "wrong_count": wrong_count, "forward": cls.forward, "rule": cls.rule,
+             "general": cls.__init__}
+    exec(_written(count, options, own, kept, cls.differentiable, variadic), scope)
     cls.__init__, cls.push = scope["__init__"], scope["push"]
     for method in (cls.__init__, cls.push):  # the interpreter learns types per code object: to each class its own
         method.__code__ = method.__code__.replace()
@@ -225,7 +229,7 @@ def write_methods(cls: type[Any], count: int, options: bool) -> None:
 
 
 @cache
-def _written(count: int, options: bool, own: bool, kept: bool, differentiable: bool) -> CodeType:
+def _written(count: int, options: bool, own: bool, kept: bool, differentiable: bool, variadic: bool) -> CodeType:
     """The code of `__init__` and `push` for `count` inputs; own: forward is a method and not a NumPy function."""
     def each(text: str, joint: str = "") -> str:
         return joint.join(text.replace("#", str(i)) for i in range(count))
@@ -233,7 +237,9 @@ def _written(count: int, options: bool, own: bool, kept: bool, differentiable: b
     call = f"forward({'self, ' * own}{each('v#', ', ')}{', **options' * options})"
     needs = each("n#", " or ") if differentiable else "False"
     source = _METHODS.format(
-        nodes=each("x#, "), options="**options" * options, given="options" if options else "NONE",
+        nodes=each("x#, "), more="*more, " * variadic, options="**options" * options,
+        general=f"if more: return general(self, x0, *more{', **options' * options})" * variadic,
+        given="options" if options else "NONE",
         resolve=each(_RESOLVE), values=each(_VALUE), contributions=each(_CONTRIBUTION), count=count,
         value=f"checked_output(self, {call})" if kept else call,
         check="if value.__class__ is not ndarray: value = checked_output(self, value)" * (own and not kept),

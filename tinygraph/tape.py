@@ -289,7 +289,7 @@ def _add_in_place(node: Any, grad: Any, x: Value, cotangents: dict[Value, Any], 
         if x in cotangents:
             cotangents[x] = np.array(cotangents[x])
         else:
-            add(node, x, np.zeros_like(x._value))
+            add(node, x, np.zeros(x.shape, x.dtype))
         owned.add(x)
     node.add_to(cotangents[x], grad)
 
@@ -339,7 +339,7 @@ def _taken(node: Op, grad: Any, traced: bool, wanted: set[Value] | None) -> tupl
 
 
 def _has_nan(array: Any) -> bool:
-    flat = np.ravel(array)
+    flat = array.ravel()
     square = flat.dot(flat)  # NaN if any entry is: the cheapest test
     return bool(square != square) and bool(np.isnan(flat).any())
 

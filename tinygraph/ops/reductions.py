@@ -25,7 +25,7 @@ class Sum(Primitive):
 
     def backward(self, grad: Any, y: Any, x: Any, *,
                  axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Any:
-        return np.broadcast_to(restored(grad, x.ndim, axis, keepdims), x.shape)
+        return spread(grad if grad.ndim == 0 else restored(grad, x.ndim, axis, keepdims), x.shape)
 
 
 class Prod(Primitive):
@@ -48,7 +48,8 @@ class Mean(Primitive):
 
     def backward(self, grad: Any, y: Any, x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
         n = x.size // max(y.size, 1)
-        return np.broadcast_to(restored(grad, x.ndim, axis, keepdims) * (1 / max(n, 1)), x.shape)
+        grad = grad * (1 / max(n, 1))
+        return spread(grad if grad.ndim == 0 else restored(grad, x.ndim, axis, keepdims), x.shape)
 
 
 class Var(Primitive):
@@ -132,6 +133,13 @@ class NanMin(Primitive):
 
 
 # -------------------------------------------------------------------------------------------------- steps of the rules
+
+def spread(x: Any, shape: tuple[int, ...]) -> Any:
+    """np.broadcast_to, without its overhead for a single number."""
+    if x.ndim or isinstance(x, Node):
+        return np.broadcast_to(x, shape)
+    return np.ndarray(shape, x.dtype, np.asarray(x), strides=(0,) * len(shape))
+
 
 def restored(y: Any, ndim: int, axis: Any, keepdims: bool) -> Any:
     """What a reduction of an array of `ndim` axes returned, with the axes it dropped put back with length 1."""

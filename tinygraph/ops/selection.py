@@ -61,7 +61,7 @@ class Index(Primitive):
     adds_in_place = True
 
     def forward(self, x: Any, *arrays: Any, index: Any) -> Any:
-        y = x[_assembled(index, arrays)]
+        y = x[_assembled(index, arrays) if arrays else index]
         return y if y.base is None else y.copy() if y.size * 8 < x.size else y
 
     def backward(self, grad: Any, y: Any, x: Any, *arrays: Any, index: Any) -> Any:
@@ -69,6 +69,9 @@ class Index(Primitive):
 
     def add_to(self, total: np.ndarray, grad: Any) -> None:
         """Add this op's gradient into the gradient of its input, in place."""
+        if len(self.inputs) == 1:  # slices and integers
+            total[self.options["index"]] += grad
+            return
         arrays = [x._value if isinstance(x, Node) else x for x in self.inputs[1:]]
         _add_at(total, _assembled(self.options["index"], arrays), grad, arrays)
 
