@@ -201,8 +201,28 @@ def check_compiled(problem: Problem) -> None:
     problem.close(list(compiled(*problem.primals)), list(problem.grads(*problem.primals)))
 
 
+def check_mapped(problem: Problem) -> None:
+    """Mapped over a batch: values, gradients of the entries, and the gradient through the batch."""
+    if problem.call.dynamic or not problem.primals:
+        return
+    others = problem.call.arrays(seed=1)
+    entries = [problem.primals, [others[i] for i in problem.wrt]]
+    batches = [np.stack(xs) for xs in zip(*entries, strict=True)]
+    every = range(len(batches))
+    values = tg.vmap(lambda *xs: tuple(problem.results(*xs)))(*batches)
+    for y, *expected in zip(values, *[[plain(y) for y in problem.results(*xs)] for xs in entries], strict=True):
+        problem.close(y, np.stack(expected))
+    expected = [np.stack(grads) for grads in zip(*[problem.grads(*xs) for xs in entries], strict=True)]
+    problem.close(list(tg.vmap(tg.grad(problem.loss, every))(*batches)), expected)
+    problem.close(list(tg.grad(lambda *xs: np.sum(tg.vmap(problem.loss)(*xs)), every)(*batches)), expected)
+
+
+def plain(y: Any) -> Any:
+    return y.value if isinstance(y, tg.Node) else y
+
+
 CHECKS = [check_value, check_gradient, check_forward, check_second, check_layout, check_float32, check_jacobian,
-          check_compiled]
+          check_compiled, check_mapped]
 
 
 @pytest.mark.parametrize("check", CHECKS)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -44,9 +43,6 @@ from .ops.shaping import (
     Transpose,
 )
 from .tape import Tape, as_value
-
-# The `vmap` (see `mapping`) whose function is running for one entry of its batch, or None.
-MAPPING: ContextVar[Any] = ContextVar("tinygraph_mapping", default=None)
 
 
 def batched(outputs: Sequence[Node], variable: Value, replacement: Node) -> list[Value]:

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from .batching import MAPPING, follow
+from .batching import follow
 from .compile.outline import Outline
-from .node import TRACE, WATCHER, Node, Value, next_serial, plain_array
+from .node import MAPPING, TRACE, WATCHER, Node, Value, next_serial, plain_array
 from .op import Op
 from .ops.shaping import BroadcastTo, Transpose
 from .recording import Function, Variable

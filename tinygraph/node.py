@@ -54,6 +54,9 @@ TRACING: ContextVar[bool] = ContextVar("tinygraph_tracing", default=False)
 # The trace that `compile` is writing, or None: while there is one, a state stands for its node in it.
 TRACE: ContextVar[Any] = ContextVar("tinygraph_trace", default=None)
 
+# The `vmap` whose function is running for one entry of its batch (see `mapping`), or None: then values are not known.
+MAPPING: ContextVar[Any] = ContextVar("tinygraph_mapping", default=None)
+
 # Serial numbers: a node's is larger than those of its inputs, so sorting by it is a topological sort.
 next_serial = itertools.count().__next__
 

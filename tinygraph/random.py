@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .batching import MAPPING
-from .node import TRACE, Node, State
+from .node import MAPPING, TRACE, Node, State
 from .op import Op
 
 _STEP, _MIX_1, _MIX_2 = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB

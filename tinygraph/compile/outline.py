@@ -14,8 +14,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from ..batching import MAPPING
 from ..detect import user_line
+from ..node import MAPPING
 
 # Python's own operators, which keep a Python number what it is.
 _OPERATORS = {np.add, np.subtract, np.multiply, np.divide, np.power, np.negative, np.positive, np.absolute,

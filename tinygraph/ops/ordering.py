@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..definition import counterpart
-from ..node import TRACE, TRACING, TWINS, Node
+from ..node import MAPPING, TRACE, TRACING, TWINS, Node
 from ..op import Primitive
 
 
@@ -164,7 +164,7 @@ for _function in (np.unique_all, np.unique_counts, np.unique_inverse):
 
 def looking() -> bool:
     """Whether values may be looked at: not while code is traced, for which they are still to come."""
-    return not TRACING.get() and TRACE.get() is None
+    return not TRACING.get() and TRACE.get() is None and MAPPING.get() is None
 
 
 def plain(x: Any) -> Any:
