@@ -104,6 +104,26 @@ def by_jvp(f: Any, xs: list[Any]) -> list[Any]:
     return grads
 
 
+def by_mapped_grad(f: Any, xs: list[Any]) -> list[Any]:
+    """Of an entry of a batch."""
+    grads = tg.vmap(tg.grad(f, range(len(xs))))(*map(twice, xs))
+    return [entry(g, x) for g, x in zip(grads, xs, strict=True)]
+
+
+def by_grad_of_a_batch(f: Any, xs: list[Any]) -> list[Any]:
+    grads = tg.grad(lambda *xs: tg.vmap(f)(*xs) @ np.ones(2, np.result_type(*xs)), range(len(xs)))(*map(twice, xs))
+    return [entry(g, x) for g, x in zip(grads, xs, strict=True)]
+
+
+def twice(x: Any) -> Any:
+    return np.stack([x, x])
+
+
+def entry(batch: Any, x: Any) -> Any:
+    """The first entry of a batch of results, of the type of the argument."""
+    return float(batch[0]) if type(x) is float else np.array(batch[0])
+
+
 def units(x: Any) -> list[Any]:
     return [1.0] if type(x) is float else list(np.eye(x.size, dtype=x.dtype).reshape(-1, *x.shape))
 
@@ -125,6 +145,15 @@ def forward_over_reverse(f: Any, x: Any) -> Any:
 def reverse_over_forward(f: Any, x: Any) -> Any:
     columns = [tg.grad(lambda x, unit=unit: tg.jvp(f, (x,), (unit,))[1])(x) for unit in units(x)]
     return np.reshape(columns, np.shape(x) * 2)
+
+
+def mapped_hessian(f: Any, x: Any) -> Any:
+    return tg.vmap(tg.hessian(f))(twice(x))[0]
+
+
+def hessian_of_a_batch(f: Any, x: Any) -> Any:
+    columns = tg.jacobian(lambda x: tg.grad(lambda x: np.sum(tg.vmap(f)(x)))(x)[0])(twice(x))
+    return columns[(slice(None),) * np.ndim(x) + (0,)]
 
 
 # --------------------------------------------------------------------------------------- the same, as compiled programs
@@ -257,7 +286,7 @@ def named(row: Row) -> str:
     return f"{row['case']}, {row['at']}" if "at" in row else row["case"]
 
 
-@pytest.mark.parametrize("way", [by_grad, by_backprop, by_jvp])
+@pytest.mark.parametrize("way", [by_grad, by_backprop, by_jvp, by_mapped_grad, by_grad_of_a_batch])
 @pytest.mark.parametrize("row", POINTS, ids=named)
 def test_gradient(row, way):
     with covered():
@@ -272,7 +301,8 @@ def test_compiled_gradient(row, program, target, private_cache):
         check_compiled(row, program, target)
 
 
-@pytest.mark.parametrize("way", [reverse_over_reverse, forward_over_reverse, reverse_over_forward])
+@pytest.mark.parametrize("way", [reverse_over_reverse, forward_over_reverse, reverse_over_forward, mapped_hessian,
+                                 hessian_of_a_batch])
 @pytest.mark.parametrize("row", [row for row in POINTS if row.get("second derivative")], ids=named)
 def test_second_derivative(row, way):
     with covered():
