@@ -3,13 +3,17 @@
 Where the value is smooth the oracle is differences, of the function or of the same function written otherwise.
 """
 
+import math
 from typing import Any
 
 import numpy as np
 import pytest
+import scipy.linalg
 
 import tinygraph as tg
+from tinygraph.scipy import linalg as of_scipy
 
+from .functions import CALLS
 from .oracles import differences, gradient
 
 linalg = np.linalg
@@ -270,3 +274,56 @@ def test_a_compiled_gradient_checks_the_choice_of_vectors_too():
     assert np.isfinite(f(Q @ np.diag([1.0, 2, 3, 4]) @ Q.T)).all()
     with pytest.raises(linalg.LinAlgError, match="leaves open"):
         f(np.eye(4))
+
+
+# -------------------------------------------------------------------------------------------- tinygraph.scipy.linalg
+
+def test_every_namesake_is_called():
+    assert {getattr(of_scipy, name) for name in of_scipy.__all__} <= {call.function for call in CALLS}
+    assert of_scipy.__all__ == sorted(of_scipy.__all__)
+
+
+def test_namesakes_on_arrays_are_scipys_own():
+    A = Q @ np.diag([1.0, 2, 3, 4]) @ Q.T
+    for name in ("inv", "expm", "sqrtm", "eigh", "lu_factor", "qr"):
+        for y, e in zip(getattr(of_scipy, name)(A), getattr(scipy.linalg, name)(A), strict=True):
+            np.testing.assert_array_equal(y, e, strict=True)
+    assert of_scipy.hadamard is scipy.linalg.hadamard
+    assert "hadamard" in dir(of_scipy)
+
+
+def test_options_of_scipy():
+    A = tg.constant(np.diag([1.0, 2, 3]))
+    of_scipy.inv(A, check_finite=False, overwrite_a=True)
+    for f, words in [(lambda: of_scipy.svd(A, True, False, lapack_driver="gesvd", unknown=1), "unknown"),
+                     (lambda: of_scipy.eigh(A, subset_by_value=[0, 1]), "subset_by_value="),
+                     (lambda: of_scipy.qr(A, pivoting=True), "pivoting"),
+                     (lambda: of_scipy.pinv(A, return_rank=True), "return_rank="),
+                     (lambda: of_scipy.toeplitz(A), "vectors")]:
+        with pytest.raises((NotImplementedError, TypeError), match=words):
+            f()
+
+
+def test_functions_of_a_matrix_with_repeated_eigenvalues():
+    """Where a detour by eigenvectors has no gradient."""
+    A, E = 2 * np.eye(3), np.random.default_rng(1).normal(size=(3, 3))
+    for f, slope in [(of_scipy.sqrtm, 2 ** -0.5 / 2), (of_scipy.logm, 0.5), (of_scipy.expm, np.exp(2))]:
+        close(tg.grad(lambda A, f=f: np.sum(f(A) * E))(A), slope * E)
+    nilpotent = np.eye(3, k=1)
+
+    def series(A):
+        return sum(linalg.matrix_power(A, k) / math.factorial(k) for k in range(1, 9))
+
+    expected = by_differences(lambda A: np.sum(series(A) * E), nilpotent)
+    for f in (of_scipy.expm, series):
+        close(tg.grad(lambda A, f=f: np.sum(f(A) * E))(nilpotent), expected)
+    close(tg.hessian(lambda A: np.sum(of_scipy.sqrtm(A) * E))(A)[0, 0, 0, 0], -E[0, 0] / 4 / 2 ** 1.5)
+
+
+def test_what_a_triangular_solver_does_not_read_gets_no_gradient():
+    A = np.array([[2.0, np.nan], [1.0, 3.0]])
+    for unit in (False, True):
+        grad = tg.grad(lambda A, unit=unit: np.sum(of_scipy.solve_triangular(
+            A, np.ones(2), lower=True, unit_diagonal=unit)))(np.where(np.isnan(A), 5.0, A))
+        assert grad[0, 1] == 0
+        assert (np.diag(grad) == 0).all() == unit

@@ -354,8 +354,8 @@ def named(items: Any) -> Any:
     return pytest.mark.parametrize("case", items, ids=lambda case: case.name)
 
 
-LAPACK = ("tinygraph.ops.decompositions", "tinygraph.ops.linear_systems")
 COMPLEX = ("tinygraph.ops.complex_numbers", "tinygraph.ops.fourier")
+LAPACK = ("tinygraph.ops.decompositions", "tinygraph.ops.linear_systems", "tinygraph.ops.matrix_functions")
 
 
 def every_op(base: Any = tg.Op) -> set[type[tg.Op]]:

@@ -4,6 +4,7 @@ from . import basic as basic
 from . import fourier as fourier
 from . import linear_algebra as linear_algebra
 from . import reductions as reductions
+from . import scipy_linalg as scipy_linalg
 from . import ufuncs as ufuncs
 from .registry import CALLS as CALLS
 from .registry import Call as Call

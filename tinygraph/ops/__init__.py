@@ -127,7 +127,8 @@ from .shaping import (
 )
 from .ufuncs import protocol as protocol
 
-FAMILIES_OF_SCIPY = {"sparse": ["SparseMatMul", "SparseSolve"]}
+FAMILIES_OF_SCIPY = {"matrix_functions": ["Expm", "LU", "Logm", "SolveSylvester", "SolveTriangular", "Sqrtm"],
+                     "sparse": ["SparseMatMul", "SparseSolve"]}
 LATE.extend([partial(import_module, f".{family}", __name__) for family in FAMILIES_OF_SCIPY])
 TWINS[SparseOperand] = lambda *operation: import_module(".sparse", __name__).meeting(*operation)
 
@@ -145,6 +146,7 @@ __all__ = [
     "GELU",
     "IFFT",
     "IRFFT",
+    "LU",
     "QR",
     "RFFT",
     "SVD",
@@ -195,6 +197,7 @@ __all__ = [
     "Exp",
     "Exp2",
     "ExpandDims",
+    "Expm",
     "Expm1",
     "Exponent",
     "FMax",
@@ -238,6 +241,7 @@ __all__ = [
     "LogicalNot",
     "LogicalOr",
     "LogicalXor",
+    "Logm",
     "Mantissa",
     "MatMul",
     "MatrixRank",
@@ -281,11 +285,14 @@ __all__ = [
     "Sinh",
     "Softmax",
     "Solve",
+    "SolveSylvester",
+    "SolveTriangular",
     "Sort",
     "Spacing",
     "SparseMatMul",
     "SparseSolve",
     "Sqrt",
+    "Sqrtm",
     "Square",
     "Squeeze",
     "Std",
