@@ -120,36 +120,38 @@ def _recurrence(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     *lead, n = b.shape
     dtype = np.result_type(a, b)
     if n <= 2 * _BLOCK or b.size > 512 * n:
-        return _step_by_step(a, b, dtype)[0]
-    blocks = -(-n // _BLOCK)
-    whole = (*lead, blocks * _BLOCK)
-    parts = []
-    for x in (a, b):
-        padded = np.zeros(whole, dtype)
-        padded[..., :n] = x
-        parts.append(padded.reshape(*lead, blocks, _BLOCK))
+        a, y = np.moveaxis(a, -1, 0), np.array(np.moveaxis(b, -1, 0), dtype, order="C")
+        for i in range(1, n):
+            y[i] += a[i] * y[i - 1]
+        return np.moveaxis(y, 0, -1)
+    p, y = _in_blocks(a, dtype), _in_blocks(b, dtype)
     with np.errstate(over="ignore", invalid="ignore"):
-        own, factor = _step_by_step(parts[0], parts[1], dtype, factors=True)  # as if each block began with 0
-    if not np.isfinite(factor[..., -1]).all() and dtype.kind == "f" and np.isfinite(a).all():
+        for i in range(1, _BLOCK):
+            y[i] += p[i] * y[i - 1]  # as if each block began with 0
+            p[i] *= p[i - 1]  # the product of all a so far
+    if not np.isfinite(p[-1]).all() and dtype.kind == "f" and np.isfinite(a).all():
         largest = np.finfo(dtype).max  # and not infinity, which times 0 is NaN
-        np.clip(factor, -largest, largest, out=factor)
-    ends = _recurrence(factor[..., -1], own[..., -1])
-    carried = np.zeros((*lead, blocks, 1), dtype)
-    carried[..., 1:, 0] = ends[..., :-1]
-    factor *= carried
-    own += factor
-    return own.reshape(whole)[..., :n]
+        np.clip(p, -largest, largest, out=p)
+    p[..., 1:] *= _recurrence(p[-1], y[-1])[..., :-1]
+    p[..., 0] = 0
+    y += p
+    result, whole = np.empty((*lead, n), dtype), n // _BLOCK
+    result[..., :whole * _BLOCK].reshape(*lead, whole, _BLOCK)[...] = np.moveaxis(y[..., :whole], 0, -1)
+    if rest := n % _BLOCK:
+        result[..., -rest:] = np.moveaxis(y[:rest, ..., whole], 0, -1)
+    return result
 
 
-def _step_by_step(a: np.ndarray, b: np.ndarray, dtype: Any, factors: bool = False) -> tuple[np.ndarray, Any]:
-    """The recurrence along the last axis, and the products of all a so far."""
-    a, y = np.moveaxis(a, -1, 0), np.array(np.moveaxis(b, -1, 0), dtype, order="C")
-    p = np.array(a, dtype, order="C") if factors else None
-    for i in range(1, len(y)):
-        y[i] += a[i] * y[i - 1]
-        if p is not None:
-            p[i] *= p[i - 1]
-    return np.moveaxis(y, 0, -1), None if p is None else np.moveaxis(p, 0, -1)
+def _in_blocks(x: np.ndarray, dtype: Any) -> np.ndarray:
+    """The last axis in blocks, (entry of a block, ..., block), filled up with zeros."""
+    *lead, n = x.shape
+    whole, rest = divmod(n, _BLOCK)
+    blocks = np.empty((_BLOCK, *lead, whole + (rest > 0)), dtype)
+    blocks[..., :whole] = np.moveaxis(x[..., :whole * _BLOCK].reshape(*lead, whole, _BLOCK), -1, 0)
+    if rest:
+        blocks[:rest, ..., whole] = np.moveaxis(x[..., -rest:], -1, 0)
+        blocks[rest:, ..., whole] = 0
+    return blocks
 
 
 def earlier(x: Any, first: float) -> Any:

@@ -25,7 +25,7 @@ class Norm(Primitive):
         return np.sum(abs(x) ** ord, axis=axis, keepdims=keepdims) ** (1 / ord)
 
     def backward(self, grad: Any, y: Any, x: Any, *, ord: float = 2, axis: Any = None, keepdims: bool = False) -> Any:
-        grad, y = (restored(a, x.ndim, axis, keepdims) for a in (grad, y))
+        grad, y = (restored(a, axis, keepdims) for a in (grad, y))
         y = np.where(y == 0, 1, y)
         if ord == 2:
             return grad / y * conjugate(x)

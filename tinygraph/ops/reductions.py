@@ -25,7 +25,7 @@ class Sum(Primitive):
 
     def backward(self, grad: Any, y: Any, x: Any, *,
                  axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Any:
-        return spread(grad if grad.ndim == 0 else restored(grad, x.ndim, axis, keepdims), x.shape)
+        return spread(restored(grad, axis, keepdims), x.shape)
 
 
 class Prod(Primitive):
@@ -37,7 +37,7 @@ class Prod(Primitive):
     def backward(self, grad: Any, y: Any, x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
         rows = gathered(x, axis)
         others = CumProd.apply(earlier(rows, 1), axis=-1) * CumProd.apply(later(rows, 1), axis=-1, reverse=True)
-        return restored(grad, x.ndim, axis, keepdims) * scattered(others, x.shape, axis)
+        return restored(grad, axis, keepdims) * scattered(others, x.shape, axis)
 
 
 class Mean(Primitive):
@@ -48,8 +48,7 @@ class Mean(Primitive):
 
     def backward(self, grad: Any, y: Any, x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
         n = x.size // max(y.size, 1)
-        grad = grad * (1 / max(n, 1))
-        return spread(grad if grad.ndim == 0 else restored(grad, x.ndim, axis, keepdims), x.shape)
+        return spread(restored(grad * (1 / max(n, 1)), axis, keepdims), x.shape)
 
 
 class Var(Primitive):
@@ -64,7 +63,7 @@ class Var(Primitive):
 
     def backward(self, grad: Any, y: Any, x: Any, where: Any, *,
                  axis: Any = None, ddof: float = 0, keepdims: bool = False) -> Any:
-        share = 2 * restored(grad, x.ndim, axis, keepdims) / _freedom(x, where, axis, ddof, grad.dtype)
+        share = 2 * restored(grad, axis, keepdims) / _freedom(x, where, axis, ddof, grad.dtype)
         return share * _deviations(x, where, axis), None
 
 
@@ -81,7 +80,7 @@ class Std(Primitive):
                  axis: Any = None, ddof: float = 0, keepdims: bool = False) -> Any:
         if not x.size:
             return x, None
-        grad, y = (restored(z, x.ndim, axis, keepdims) for z in (grad, y))
+        grad, y = (restored(z, axis, keepdims) for z in (grad, y))
         among = x if where is True else np.where(where, x, np.mean(x, axis=axis, keepdims=True, where=where))
         same = np.max(among, axis=axis, keepdims=True) == np.min(among, axis=axis, keepdims=True)
         share = Keep.apply(grad, np.logical_not(same)) / np.where(same, 1, y)
@@ -141,11 +140,10 @@ def spread(x: Any, shape: tuple[int, ...]) -> Any:
     return np.ndarray(shape, x.dtype, np.asarray(x), strides=(0,) * len(shape))
 
 
-def restored(y: Any, ndim: int, axis: Any, keepdims: bool) -> Any:
-    """What a reduction of an array of `ndim` axes returned, with the axes it dropped put back with length 1."""
-    if keepdims or not ndim:
-        return y
-    return np.expand_dims(y, tuple(range(ndim)) if axis is None else axis)
+def restored(y: Any, axis: Any, keepdims: bool) -> Any:
+    """What a reduction of an array returned, with the axes that it dropped, of length 1, if it needs them to broadcast
+    with that array."""
+    return y if keepdims or not y.ndim else np.expand_dims(y, axis)
 
 
 def gathered(x: Any, axis: Any) -> Any:
@@ -177,8 +175,8 @@ def reduced_axes(ndim: int, axis: Any) -> list[int]:
 
 
 def _shared(grad: Any, y: Any, x: Any, axis: Any, keepdims: bool) -> Any:
-    chosen = x == restored(y, x.ndim, axis, keepdims)
-    share = restored(grad, x.ndim, axis, keepdims) / np.sum(chosen, axis=axis, dtype=grad.dtype, keepdims=True)
+    chosen = x == restored(y, axis, keepdims)
+    share = restored(grad, axis, keepdims) / np.sum(chosen, axis=axis, dtype=grad.dtype, keepdims=True)
     return Keep.apply(np.broadcast_to(share, x.shape), chosen)
 
 
@@ -298,7 +296,7 @@ def _from(op: Any, a: Any, axis: Any, keepdims: bool, initial: Any, where: Any) 
     rows = gathered(masked(a, where, _bound(op, a.dtype)), axis)
     first = np.broadcast_to(array(initial).astype(a.dtype), (*rows.shape[:-1], 1))
     y = op(np.concatenate([first, rows], axis=-1), axis=-1)
-    return restored(y, a.ndim, axis, False) if keepdims else y
+    return np.expand_dims(y, tuple(reduced_axes(a.ndim, axis))) if keepdims else y
 
 
 def _bound(op: Any, dtype: Any) -> Any:

@@ -16,7 +16,6 @@ from .reductions import (
     count,
     gathered,
     reduced_axes,
-    restored,
 )
 from .selection import ARRAY, ScatterAdd
 from .shaping import StopGradient
@@ -67,7 +66,7 @@ def _median(a: Any, axis: Any = None, overwrite_input: bool = False, keepdims: b
     rows = gathered(a, axis)
     n = rows.shape[-1]
     y = np.mean(_ranked(rows, np.arange((n - 1) // 2, n // 2 + 1)) if n else rows, axis=-1)
-    return restored(y, a.ndim, axis, not keepdims)
+    return np.expand_dims(y, tuple(reduced_axes(a.ndim, axis))) if keepdims else y
 
 
 @counterpart(np.nanmedian)
@@ -76,7 +75,7 @@ def _nanmedian(a: Any, axis: Any = None, overwrite_input: bool = False, keepdims
     n = np.sum(_there(rows), axis=-1, keepdims=True)
     ranks = np.concatenate([np.maximum(n - 1, 0) / 2, np.minimum(n / 2, rows.shape[-1] - 1)], axis=-1).astype(int)
     y = np.mean(_ranked(rows, ranks, True) if rows.shape[-1] else rows, axis=-1)
-    return restored(y, a.ndim, axis, not keepdims)
+    return np.expand_dims(y, tuple(reduced_axes(a.ndim, axis))) if keepdims else y
 
 
 def _ranked(rows: Any, ranks: Any, some_nan: bool = False) -> Any:
