@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.node import TWINS
 from tinygraph.ops.statistics import _PLACES
 
 from ..cases.reductions import some_zeros, third_missing
@@ -113,8 +112,7 @@ for function, whole in [(np.quantile, 1), (np.percentile, 100), (np.nanquantile,
          axis=-1, narrow=False, note="q")
 for method in _PLACES:
     call(np.quantile, (distinct, (5,)), q=[0.1, 0.3, 0.55, 0.99], method=method, narrow=False, jax=False)
-    if np.floor in TWINS or method in list(_PLACES)[:6]:
-        call(np.nanquantile, GAPS, q=0.4, axis=1, method=method, narrow=False, jax=False)
+    call(np.nanquantile, GAPS, q=0.4, axis=1, method=method, narrow=False, jax=False)
 
 # ---------------------------------------------------------------------------------------------------------- statistics
 

@@ -246,6 +246,3 @@ def _query(function: Any) -> Any:
 
 for _function in (np.argpartition, np.lexsort, np.digitize, np.histogram_bin_edges, np.histogram2d, np.histogramdd):
     TWINS[_function] = _query(_function)
-
-TWINS[np.logical_or.reduce] = lambda array, axis=0, **options: np.any(array, axis, **options)
-TWINS[np.logical_and.reduce] = lambda array, axis=0, **options: np.all(array, axis, **options)
