@@ -128,7 +128,7 @@ from .shaping import (
 from .ufuncs import protocol as protocol
 
 FAMILIES_OF_SCIPY = {"matrix_functions": ["Expm", "LU", "Logm", "SolveSylvester", "SolveTriangular", "Sqrtm"],
-                     "sparse": ["SparseMatMul", "SparseSolve"]}
+                     "sparse": ["SparseMatMul", "SparseSolve"], "special": []}  # the last has a table of its own
 LATE.extend([partial(import_module, f".{family}", __name__) for family in FAMILIES_OF_SCIPY])
 TWINS[SparseOperand] = lambda *operation: import_module(".sparse", __name__).meeting(*operation)
 
@@ -138,6 +138,8 @@ def __getattr__(name: str) -> Any:
         if name in names:
             globals()[name] = op = getattr(import_module(f".{family}", __name__), name)
             return op
+    if name[:1].isupper() and name in (table := import_module(".special", __name__).OPS):
+        return table[name]
     raise AttributeError(f"module {__name__} has no attribute {name}")
 
 
