@@ -16,10 +16,12 @@ from hypothesis.extra import numpy as hnp
 
 import tinygraph as tg
 from tinygraph import ops
+from tinygraph.ops.special import OPS as SPECIAL
 from tinygraph.recording import Variable
 
 from .cases import CASES, RANDOM, Case, is_float
 from .cases.registry import anywhere, nonzero
+from .cases.special import COMPLEX_VALUED
 from .oracles import along, complex_step, differences, gradient, weighted
 
 SMOOTH = [case for case in CASES if not case.flat]
@@ -39,6 +41,7 @@ class Problem:
         self.primals = [self.inputs[i] for i in self.wrt]
         self.blank = case.op.__new__(case.op)  # a node that was never built: for methods that must not look at it
         self.value = np.asarray(self.forward(*self.primals)[0])
+        self.oracle = complex_step if case.stepped else differences
         self.rng = np.random.default_rng(seed)
         self.cotangent = self.like(self.value)
 
@@ -125,7 +128,7 @@ def check_gradient(problem: Problem) -> None:
     """Reverse mode against both oracles."""
     loss = weighted(problem.reference, problem.cotangent)
     actual = problem.pull(problem.cotangent)
-    problem.close(actual, gradient(complex_step, loss, problem.primals))
+    problem.close(actual, gradient(problem.oracle, loss, problem.primals))
     problem.close(actual, gradient(differences, loss, problem.primals))
 
 
@@ -134,7 +137,7 @@ def check_tangent(problem: Problem) -> None:
     tangents = problem.tangents()
     value, actual = tg.jvp(problem.op, problem.primals, tangents)
     problem.close(value, problem.value)
-    problem.close(actual, complex_step(problem.reference, problem.primals, tangents))
+    problem.close(actual, problem.oracle(problem.reference, problem.primals, tangents))
     problem.close(actual, differences(problem.reference, problem.primals, tangents))
     problem.close(np.sum(actual * problem.cotangent), inner(problem.pull(problem.cotangent), tangents))
 
@@ -150,7 +153,10 @@ def check_second(problem: Problem) -> None:
     """Second order against both oracles on the reference, and against complex step on the op's own rule."""
     tangents, c, primals = problem.tangents(), problem.cotangent, problem.primals
     *actual, by_cotangent = second_order(problem, problem.op, tangents)
-    problem.close(by_cotangent, complex_step(problem.reference, primals, tangents))
+    problem.close(by_cotangent, problem.oracle(problem.reference, primals, tangents))
+    if not problem.case.stepped:  # differences of differences are no oracle: of the rule, then, which was checked
+        problem.close(actual, gradient(differences, lambda *xs: inner(problem.rule(c, *xs), tangents), primals))
+        return
     slope = along(complex_step, weighted(problem.reference, c), tangents)
     problem.close(actual, gradient(differences, slope, primals))
     if problem.case.analytic and problem.case.op.rule is not None:
@@ -169,8 +175,13 @@ def check_third(problem: Problem) -> None:
     """Third order along three random directions."""
     u, v, w = (problem.tangents() for _ in range(3))
     actual = inner(third_order(problem, problem.op, u, v), w)
-    slope = along(complex_step, weighted(problem.reference, problem.cotangent), u)
-    expected = differences(along(differences, slope, v), problem.primals, w)
+    if problem.case.stepped:
+        slope = along(complex_step, weighted(problem.reference, problem.cotangent), u)
+        expected = differences(along(differences, slope, v), problem.primals, w)
+    else:  # of what was checked, one order below
+        def curvature(*xs: Any) -> Any:
+            return inner(second_order(Problem(problem.case, problem.given(xs)), problem.op, u)[:-1], v)
+        expected = differences(curvature, problem.primals, w)
     np.testing.assert_allclose(actual, expected, rtol=1e-6, atol=max(1e-6, problem.tolerance * (1 + abs(expected))))
 
 
@@ -255,7 +266,8 @@ def check_precision(problem: Problem, dtype: Any) -> None:
     wide = Problem(problem.case, [x.astype(float) if is_float(x) else x for x in narrow.inputs])
     check_value(narrow)
     actual = narrow.pull(narrow.cotangent)
-    narrow.close(actual, gradient(complex_step, weighted(wide.reference, narrow.cotangent.astype(float)), wide.primals))
+    loss = weighted(wide.reference, narrow.cotangent.astype(float))
+    narrow.close(actual, gradient(problem.oracle, loss, wide.primals))
     assert {grad.dtype for grad in actual} == {np.dtype(dtype)}
     tangents = narrow.tangents()
     narrow.close(second_order(narrow, narrow.op, tangents), second_order(wide, wide.op, tangents))
@@ -307,12 +319,12 @@ def check_same_node(problem: Problem) -> None:
     def reference(x: Any) -> Any:
         return problem.reference(*[x] * len(problem.primals))
     loss = weighted(reference, problem.cotangent)
-    problem.close(list(tg.vjp(f, x)[1](problem.cotangent)), gradient(complex_step, loss, [x]))
+    problem.close(list(tg.vjp(f, x)[1](problem.cotangent)), gradient(problem.oracle, loss, [x]))
 
 
 def check_mixed_precision(problem: Problem) -> None:
     """float32 beside float64: each input gets a gradient of its own dtype."""
-    dtypes = [np.float32, np.float64, np.float32][:len(problem.primals)]
+    dtypes = [np.float32, np.float64, np.float32, np.float64][:len(problem.primals)]
     mixed = Problem(problem.case, problem.given([x.astype(d) for x, d in zip(problem.primals, dtypes, strict=True)]))
     wide = Problem(problem.case, problem.given([x.astype(float) for x in mixed.primals]))
     assert mixed.op(*mixed.primals).dtype == np.float64
@@ -365,15 +377,16 @@ def every_op(base: Any = tg.Op) -> set[type[tg.Op]]:
     numbers."""
     elsewhere = ("tinygraph.compile.", "tinygraph.random", "tinygraph.control", *LAPACK, *COMPLEX)
     found = {op for op in base.__subclasses__() if op.__module__.startswith("tinygraph.") and op is not Variable
-             and not op.__module__.startswith(elsewhere)}
+             and not op.__module__.startswith(elsewhere) and op not in COMPLEX_VALUED}
     return {op for op in found if hasattr(op, "forward")}.union(*map(every_op, found))
 
 
 def test_no_op_is_left_out():
     mine = {name for name in ops.__all__ if not getattr(ops, name).__module__.startswith((*LAPACK, *COMPLEX))}
+    mine |= {name for name, op in SPECIAL.items() if op not in COMPLEX_VALUED}
     assert {op.__name__ for op in every_op() if op.__module__.startswith("tinygraph.ops.")} == mine
     assert {case.op for case in CASES} == every_op()
-    assert set(RANDOM) == {op for op in every_op() if op.differentiable}
+    assert set(RANDOM) == {op for op in every_op() if op.differentiable and SPECIAL.get(op.__name__) is not op}
     assert {case.op for case in FLAT} == {op for op in every_op() if not op.differentiable}
 
 

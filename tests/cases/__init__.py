@@ -4,6 +4,7 @@ from . import basic as basic
 from . import linear_algebra as linear_algebra
 from . import reductions as reductions
 from . import sparse as sparse
+from . import special as special
 from . import ufuncs as ufuncs
 from .registry import CASES as CASES
 from .registry import RANDOM as RANDOM

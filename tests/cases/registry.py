@@ -102,6 +102,7 @@ class Case:
     analytic: bool = True  # the op's own forward and backward mean the same on complex numbers
     result: Any = None  # dtype of the value, where it is not that of the floating inputs
     half: bool = True  # it works in float16, too
+    stepped: bool = True  # the reference is right on complex numbers, so that complex step can differentiate it
 
     @property
     def name(self) -> str:

@@ -21,6 +21,7 @@ from scipy import special
 from ..node import TWINS
 from ..op import Elementwise, Op, Primitive
 from .reductions import restored
+from .shaping import StopGradient
 
 UNKNOWN, STEPS = object(), object()
 OPS: dict[str, type[Op]] = {}  # by the name of the class
@@ -77,10 +78,10 @@ def _of_four(da: Any, db: Any, dc: Any, dx: Any) -> Any:
     return backward
 
 
-_BACKWARD = {1: _of_one, 2: _of_two, 3: _of_three, 4: _of_four}
+_BACKWARD: dict[int, Callable[..., Any]] = {1: _of_one, 2: _of_two, 3: _of_three, 4: _of_four}
 
 
-def _several(function: Any, *outputs: Any) -> list[Any]:
+def _several(function: Any, *outputs: Any) -> None:
     """Define an op for each output of a ufunc that has several, from (name, docstring, *partial derivatives)."""
     def output(i: int) -> Any:
         if function.nin == 1:
@@ -88,8 +89,7 @@ def _several(function: Any, *outputs: Any) -> list[Any]:
         return lambda self, a, x: function(a, x)[i]
 
     ops = [_op(doc, output(i), *partials, name=name) for i, (name, doc, *partials) in enumerate(outputs)]
-    TWINS[function] = lambda *x: tuple(op(*x) for op in ops)
-    return ops
+    TWINS[function] = lambda *x: tuple([op(*x) for op in ops])
 
 
 def _is_complex(x: Any) -> bool:
@@ -159,6 +159,12 @@ def _length(a: Any, b: Any) -> Any:
     return largest * np.sqrt((a / largest) ** 2 + (b / largest) ** 2)
 
 
+def _hyp2f1(a: float, b: float, c: float, x: Any) -> Any:
+    """₂F₁ with constants, in the precision of x."""
+    narrow = np.finfo(np.result_type(x)).dtype.type
+    return special.hyp2f1(narrow(a), narrow(b), narrow(c), x)
+
+
 def _exprel_slope(x: Any) -> Any:
     """The derivative of exprel, (exp x - 1) / x."""
     return 0.5 * special.hyp1f1(2.0, 3.0, x)
@@ -182,7 +188,7 @@ _op("y = ((1 + x)ᵖ - 1) / p, log(1 + x) where p is 0;   dx = dy (1 + x)ᵖ⁻�
 
 def _unboxed(z: Any, x: Any, p: Any) -> Any:
     """The derivative of z = (1 + p x)^(1/p) by p:   z x² times that of log(1 + t) / t at t = p x."""
-    return -0.5 * z * x ** 2 * special.hyp2f1(2.0, 2.0, 3.0, -p * x)
+    return -0.5 * z * x ** 2 * _hyp2f1(2.0, 2.0, 3.0, -p * x)
 
 
 _op("y = (1 + p x)^(1/p), exp x where p is 0;   dx = dy y / (1 + p x),   dp = dy y (x / (1 + p x) - log y) / p",
@@ -237,12 +243,12 @@ _op("y = Φ(x), the normal distribution;   dx = dy exp(-x²/2) / √(2π)",
     special.ndtr, lambda y, x: np.exp(-0.5 * x * x) / _ROOT_2PI)
 _op("y = log Φ(x);   dx = dy φ(x) / Φ(x)",
     special.log_ndtr,
-    lambda y, x: np.exp(-0.5 * x * x - y) / _ROOT_2PI if _is_complex(x) else NormalHazard.apply(x))
+    lambda y, x: np.exp(-0.5 * x * x - y) / _ROOT_2PI if _is_complex(x) else OPS["NormalHazard"].apply(x))
 _op("x = Φ(y);   dx = dy √(2π) exp(y²/2)",
     special.ndtri, lambda y, x: _ROOT_2PI * np.exp(0.5 * y * y))
 _op("x = log Φ(y);   dx = dy Φ(y) / φ(y)",
-    special.ndtri_exp, lambda y, x: 1 / NormalHazard.apply(y))
-NormalHazard = _op(
+    special.ndtri_exp, lambda y, x: 1 / OPS["NormalHazard"].apply(y))
+_op(
     "y = φ(x) / Φ(x), density over distribution of the normal law;   dx = -√2 dy y r₀(-x/√2), see `ErfcRatio`",
     lambda self, x: _ROOT_2 / _ROOT_PI / special.erfcx(-x / _ROOT_2),
     lambda y, x: -_ROOT_2 * y * ErfcRatio.apply(-x / _ROOT_2, n=0), name="NormalHazard")
@@ -254,7 +260,7 @@ _op("y = T(h, x) = ∫ exp(-h²(1 + t²)/2) / (1 + t²) dt / 2π from 0 to x;   
 
 
 class ErfcRatio(Elementwise):
-    """y = rₙ(x) = Eₙ₊₁ / Eₙ,   Eₙ = exp(x²) times the n-th repeated integral of erfc;   dx = 2 dy y ((n+1) y - (n+2) rₙ₊₁)
+    """y = rₙ(x) = Eₙ₊₁ / Eₙ,   Eₙ = exp(x²) times the n-th integral of erfc;   dx = 2 dy y ((n+1) y - (n+2) rₙ₊₁)
 
     1 / rₙ₋₁ = 2 x + 2 (n+1) rₙ (DLMF 7.18.7): up from r₀ where that is stable, for x < 1.5, and down for larger x.
     """
@@ -298,15 +304,15 @@ _op("y = log Γ(x), the branch that is analytic away from x <= 0;   dx = dy ψ(x
 _op("y = 1 / Γ(x);   dx = -dy y ψ(x)",
     special.rgamma, lambda y, x: _reciprocal_gamma_slope(x))
 _op("y = ψ(x) = Γ'(x) / Γ(x);   dx = dy ψ'(x)",
-    special.psi, lambda y, x: Polygamma.apply(1, x), name="Digamma")
-Polygamma = _op(
+    special.psi, lambda y, x: OPS["Polygamma"].apply(1, x), name="Digamma")
+_op(
     "y = n-th derivative of ψ at x;   dx = dy times the next one",
     lambda self, a, x: _narrowed(special.polygamma(a, x), x), UNKNOWN,
-    lambda y, n, x: Polygamma.apply(n + 1, x), name="Polygamma")
-HurwitzZeta = _op(
+    lambda y, n, x: OPS["Polygamma"].apply(n + 1, x), name="Polygamma")
+_op(
     "y = ζ(a, x) = Σ (k + x)⁻ᵃ;   dx = -dy a ζ(a + 1, x)",
     lambda self, a, x: special.zeta(a, x), UNKNOWN,
-    lambda y, a, x: -a * HurwitzZeta.apply(a + 1, x), name="HurwitzZeta")
+    lambda y, a, x: -a * OPS["HurwitzZeta"].apply(a + 1, x), name="HurwitzZeta")
 _op("y = Γ(a + x) / Γ(a);   da = dy y (ψ(a + x) - ψ(a)),   dx = dy y ψ(a + x)",
     special.poch,
     lambda y, a, x: np.where(a < 0.5, special.gamma(a + x) * (special.psi(a + x) * special.rgamma(a)
@@ -332,19 +338,20 @@ _op("y = Γ(n+1) / (Γ(k+1) Γ(n-k+1));   dn = dy y (ψ(n+1) - ψ(n-k+1)),   dk 
                                                      - special.rgamma(k + 1) * _reciprocal_gamma_slope(n - k + 1))))
 
 # The densities of the gamma and beta laws, in a form that is closed under derivatives at the ends of the range, too.
-GammaTerm = _op(
+_op(
     "y = xᵖ exp(c - x);   dp = dy y log x,   dc = dy y,   dx = dy (p xᵖ⁻¹ - xᵖ) exp(c - x)",
-    lambda self, a, b, x: np.exp(special.xlogy(a, x) + b - x),
+    lambda self, a, b, x: _narrowed(np.exp(special.xlogy(a, x) + b - x), a, b, x),
     lambda y, p, c, x: special.xlogy(y, x),
     lambda y, p, c, x: y,
-    lambda y, p, c, x: p * GammaTerm.apply(_lowered(p), c, x) - y, name="GammaTerm")
-BetaTerm = _op(
+    lambda y, p, c, x: p * OPS["GammaTerm"].apply(_lowered(p), c, x) - y, name="GammaTerm")
+_op(
     "y = xᵖ (1 - x)^q exp c;   dp = dy y log x,   dq = dy y log(1 - x),   dc = dy y,   dx = dy y (p/x - q/(1 - x))",
-    lambda self, a, b, c, x: np.exp(special.xlogy(a, x) + special.xlog1py(b, -x) + c),
+    lambda self, a, b, c, x: _narrowed(np.exp(special.xlogy(a, x) + special.xlog1py(b, -x) + c), a, b, c, x),
     lambda y, p, q, c, x: special.xlogy(y, x),
     lambda y, p, q, c, x: special.xlog1py(y, -x),
     lambda y, p, q, c, x: y,
-    lambda y, p, q, c, x: (p * BetaTerm.apply(_lowered(p), q, c, x) - q * BetaTerm.apply(p, _lowered(q), c, x)),
+    lambda y, p, q, c, x: (p * OPS["BetaTerm"].apply(_lowered(p), q, c, x)
+                              - q * OPS["BetaTerm"].apply(p, _lowered(q), c, x)),
     name="BetaTerm")
 
 
@@ -353,19 +360,27 @@ def _lowered(p: Any) -> Any:
     return p - (p != 0)
 
 
+def _weak(x: Any) -> Any:
+    """A number, and not an array, as Python's: it yields to the precision of arrays."""
+    return x.item() if isinstance(x, np.generic) else x
+
+
 def gamma_density(a: Any, x: Any) -> Any:
     """xᵃ⁻¹ exp(-x) / Γ(a)"""
-    return GammaTerm.apply(a - 1, -special.gammaln(a), x)
+    a = _weak(a)
+    return OPS["GammaTerm"].apply(a - 1, _weak(-special.gammaln(a)), x)
 
 
 def beta_density(a: Any, b: Any, x: Any) -> Any:
     """xᵃ⁻¹ (1-x)ᵇ⁻¹ / B(a, b)"""
-    return BetaTerm.apply(a - 1, b - 1, -special.betaln(a, b), x)
+    a, b = _weak(a), _weak(b)
+    return OPS["BetaTerm"].apply(a - 1, b - 1, _weak(-special.betaln(a, b)), x)
 
 
 def t_density(df: Any, t: Any) -> Any:
     """(1 + t²/df)^(-(df+1)/2) / (√df B(df/2, ½))"""
-    return np.exp(-special.betaln(0.5 * df, 0.5) - 0.5 * np.log(df) - 0.5 * (df + 1) * np.log1p(t * t / df))
+    constant = _weak(-special.betaln(0.5 * df, 0.5) - 0.5 * np.log(df))
+    return np.exp(constant - 0.5 * (df + 1) * np.log1p(t * t / df))
 
 
 def f_density(a: Any, b: Any, x: Any) -> Any:
@@ -399,9 +414,9 @@ _op("y = 1 - distribution of the F law with a and b degrees of freedom;   dx = -
     special.fdtrc, UNKNOWN, UNKNOWN, lambda y, a, b, x: -f_density(a, b, x))
 _op("x = distribution of the F law with a and b degrees of freedom at y;   dx = dy / its density",
     special.fdtri, UNKNOWN, UNKNOWN, lambda y, a, b, x: 1 / f_density(a, b, y))
-_op("y = probability of at most k of n successes, each of probability x;   dx = -dy times the beta density of (n-k, k+1)",
+_op("y = probability of at most k successes in n, each of probability x;   dx = -dy times the beta density (n-k, k+1)",
     special.bdtr, STEPS, UNKNOWN, lambda y, k, n, x: -beta_density(n - np.floor(k), np.floor(k) + 1, 1 - x))
-_op("y = probability of more than k of n successes, each of probability x;   dx = dy times the beta density of (n-k, k+1)",
+_op("y = probability of more than k successes in n, each of probability x;   dx = dy times the beta density (n-k, k+1)",
     special.bdtrc, STEPS, UNKNOWN, lambda y, k, n, x: beta_density(n - np.floor(k), np.floor(k) + 1, 1 - x))
 _op("x = bdtr(k, n, y);   dx = -dy / the beta density of (n-k, k+1)",
     special.bdtri, STEPS, UNKNOWN, lambda y, k, n, x: -1 / beta_density(n - np.floor(k), np.floor(k) + 1, 1 - y))
@@ -443,19 +458,20 @@ _op("y = Eₙ(x);   dx = -dy Eₙ₋₁(x)",
     lambda y, n, x: np.where(np.equal(n, 0), -y * (1 + 1 / x), -special.expn(np.maximum(n, 1) - 1, x)))
 _several(
     special.shichi,
-    ("Shi", "y = ∫ sinh t / t dt from 0 to x;   dx = dy sinh x / x", lambda y, x: SphericalIn.apply(0, x)),
-    ("Chi", "y = γ + log x + ∫ (cosh t - 1) / t dt from 0 to x;   dx = dy cosh x / x", lambda y, x: np.cosh(x) / x))
+    ("Shi", "y = ∫ sinh t / t dt from 0 to x;   dx = dy sinh x / x", lambda y, x: OPS["SphericalIn"].apply(0, x)),
+    ("Chi", "y = γ + log x + ∫ (cosh t - 1) / t dt from 0 to x;   dx = dy cosh x / x",
+     lambda y, x: 0.5 * (np.exp(x) + np.exp(-x)) / x))
 _several(
     special.sici,
-    ("Si", "y = ∫ sin t / t dt from 0 to x;   dx = dy sin x / x", lambda y, x: SphericalJn.apply(0, x)),
+    ("Si", "y = ∫ sin t / t dt from 0 to x;   dx = dy sin x / x", lambda y, x: OPS["SphericalJn"].apply(0, x)),
     ("Ci", "y = γ + log x + ∫ (cos t - 1) / t dt from 0 to x;   dx = dy cos x / x", lambda y, x: np.cos(x) / x))
 _several(
     special.fresnel,
     ("FresnelS", "y = ∫ sin(π t²/2) dt from 0 to x;   dx = dy sin(π x²/2)", lambda y, x: np.sin(0.5 * math.pi * x * x)),
     ("FresnelC", "y = ∫ cos(π t²/2) dt from 0 to x;   dx = dy cos(π x²/2)", lambda y, x: np.cos(0.5 * math.pi * x * x)))
 _op("y = Li₂(1 - x) = ∫ log t / (1 - t) dt from 1 to x;   dx = dy log x / (1 - x) = -dy ₂F₁(1, 1; 2; 1 - x)",
-    special.spence, lambda y, x: -special.hyp2f1(1.0, 1.0, 2.0, 1 - x))
-LambertW = _op(
+    special.spence, lambda y, x: -_hyp2f1(1.0, 1.0, 2.0, 1 - x))
+_op(
     "x = y exp y, on branch k;   dx = dy exp(-y) / (1 + y)",
     lambda self, a, x: _narrowed(special.lambertw(x, a), np.result_type(x, np.complex64)), UNKNOWN,
     lambda y, k, x: np.exp(-y) / (1 + y), name="LambertW")
@@ -492,7 +508,7 @@ _op("y = J₁(x);   dx = dy (J₀(x) - J₂(x)) / 2",
 _op("y = Y₀(x);   dx = -dy Y₁(x)",
     special.y0, lambda y, x: -special.y1(x))
 _op("y = Y₁(x);   dx = dy (Y₀(x) - Y₂(x)) / 2",
-    special.y1, lambda y, x: np.where(x == 0, np.inf, 0.5 * (special.y0(x) - special.yn(2, x))))
+    special.y1, lambda y, x: np.where(x == 0, np.inf, 0.5 * (special.y0(x) - special.yv(2, x))))
 _op("y = I₀(x);   dx = dy I₁(x)",
     special.i0, lambda y, x: special.i1(x))
 _op("y = I₁(x);   dx = dy (I₀(x) + I₂(x)) / 2",
@@ -504,7 +520,7 @@ _op("y = exp(-|x|) I₁(x);   dx = dy (exp(-|x|) (I₀(x) + I₂(x)) / 2 - sign(
 _op("y = K₀(x);   dx = -dy K₁(x)",
     special.k0, lambda y, x: -special.k1(x))
 _op("y = K₁(x);   dx = -dy (K₀(x) + K₂(x)) / 2",
-    special.k1, lambda y, x: -0.5 * (special.k0(x) + special.kn(2, x)))
+    special.k1, lambda y, x: -0.5 * (special.k0(x) + special.kv(2, x)))
 _op("y = exp(x) K₀(x);   dx = dy (y - exp(x) K₁(x))",
     special.k0e, lambda y, x: y - special.k1e(x))
 _op("y = exp(x) K₁(x);   dx = dy (y - exp(x) (K₀(x) + K₂(x)) / 2)",
@@ -549,65 +565,65 @@ _op("y = Lᵥ(x), Struve's modified function;   dx = dy (Lᵥ₋₁(x) + Lᵥ₊
 
 
 def _struve_term(v: Any, x: Any) -> Any:
-    return (0.5 * x) ** v * special.rgamma(v + 1.5) / _ROOT_PI
+    return (0.5 * x) ** v * _weak(special.rgamma(v + 1.5)) / _ROOT_PI
 
 
-def _spherical(symbol: str, next_sign: int, last_sign: int, *, name: str) -> Any:
+def _spherical(symbol: str, next_sign: int, last_sign: int, *, name: str) -> None:
     function = getattr(special, f"spherical_{symbol.lower()}n")
     s = "-+"[next_sign > 0]
 
     def partial(y: Any, n: Any, x: Any) -> Any:
         cls = OPS[name]
-        before = cls.apply(np.maximum(n, 1) - 1, x)
+        before = cls.apply(_weak(np.maximum(n, 1) - 1), x)
         after = cls.apply(n + 1, x)
         return (last_sign * n * before + next_sign * (n + 1) * after) / (2 * n + 1.0)
 
-    return _op(f"y = {symbol.lower()}ₙ(x), spherical;   dx = dy ({'-' * (last_sign < 0)}n {symbol.lower()}ₙ₋₁(x) "
+    _op(f"y = {symbol.lower()}ₙ(x), spherical;   dx = dy ({'-' * (last_sign < 0)}n {symbol.lower()}ₙ₋₁(x) "
                f"{s} (n+1) {symbol.lower()}ₙ₊₁(x)) / (2 n + 1)",
                lambda self, a, x: _narrowed(function(a, x), x), UNKNOWN, partial, name=name)
 
 
-SphericalJn = _spherical("J", -1, 1, name="SphericalJn")
-SphericalYn = _spherical("Y", -1, 1, name="SphericalYn")
-SphericalIn = _spherical("I", 1, 1, name="SphericalIn")
-SphericalKn = _spherical("K", -1, -1, name="SphericalKn")
+_spherical("J", -1, 1, name="SphericalJn")
+_spherical("Y", -1, 1, name="SphericalYn")
+_spherical("I", 1, 1, name="SphericalIn")
+_spherical("K", -1, -1, name="SphericalKn")
 
 
-AiryA, AiryASlope, AiryB, AiryBSlope = _several(
+_several(
     special.airy,
-    ("AiryA", "y = Ai(x);   dx = dy Ai'(x)", lambda y, x: AiryASlope.apply(x)),
-    ("AiryASlope", "y = Ai'(x);   dx = dy x Ai(x)", lambda y, x: x * AiryA.apply(x)),
-    ("AiryB", "y = Bi(x);   dx = dy Bi'(x)", lambda y, x: AiryBSlope.apply(x)),
-    ("AiryBSlope", "y = Bi'(x);   dx = dy x Bi(x)", lambda y, x: x * AiryB.apply(x)))
-ParabolicD, ParabolicDSlope = _several(
+    ("AiryA", "y = Ai(x);   dx = dy Ai'(x)", lambda y, x: OPS["AiryASlope"].apply(x)),
+    ("AiryASlope", "y = Ai'(x);   dx = dy x Ai(x)", lambda y, x: x * OPS["AiryA"].apply(x)),
+    ("AiryB", "y = Bi(x);   dx = dy Bi'(x)", lambda y, x: OPS["AiryBSlope"].apply(x)),
+    ("AiryBSlope", "y = Bi'(x);   dx = dy x Bi(x)", lambda y, x: x * OPS["AiryB"].apply(x)))
+_several(
     special.pbdv,
     ("ParabolicD", "y = Dᵥ(x), parabolic cylinder;   dx = dy Dᵥ'(x)",
-     UNKNOWN, lambda y, v, x: ParabolicDSlope.apply(v, x)),
+     UNKNOWN, lambda y, v, x: OPS["ParabolicDSlope"].apply(v, x)),
     ("ParabolicDSlope", "y = Dᵥ'(x);   dx = dy (x²/4 - v - ½) Dᵥ(x)",
-     UNKNOWN, lambda y, v, x: (0.25 * x * x - v - 0.5) * ParabolicD.apply(v, x)))
+     UNKNOWN, lambda y, v, x: (0.25 * x * x - v - 0.5) * OPS["ParabolicD"].apply(v, x)))
 
-# ------------------------------------------------------------------------- elliptic, hypergeometric and related functions
+# ----------------------------------------------------------------------- elliptic, hypergeometric and related functions
 
 _op("y = K(x) = ∫ (1 - x sin² t)^-½ dt from 0 to π/2;   dx = dy π/8 ₂F₁(3/2, 3/2; 2; x)",
-    special.ellipk, lambda y, x: math.pi / 8 * special.hyp2f1(1.5, 1.5, 2.0, x))
+    special.ellipk, lambda y, x: math.pi / 8 * _hyp2f1(1.5, 1.5, 2.0, x))
 _op("y = K(1 - x);   dx = -dy π/8 ₂F₁(3/2, 3/2; 2; 1 - x) = -dy π/8 ₂F₁(½, ½; 2; 1 - x) / x",
-    special.ellipkm1, lambda y, x: -math.pi / 8 * special.hyp2f1(0.5, 0.5, 2.0, 1 - x) / x)
+    special.ellipkm1, lambda y, x: -math.pi / 8 * _hyp2f1(0.5, 0.5, 2.0, 1 - x) / x)
 _op("y = E(x) = ∫ (1 - x sin² t)^½ dt from 0 to π/2;   dx = -dy π/8 ₂F₁(½, 3/2; 2; x)",
-    special.ellipe, lambda y, x: -math.pi / 8 * special.hyp2f1(0.5, 1.5, 2.0, x))
+    special.ellipe, lambda y, x: -math.pi / 8 * _hyp2f1(0.5, 1.5, 2.0, x))
 _op("y = F(x, m) = ∫ (1 - m sin² t)^-½ dt from 0 to x;   dx = dy (1 - m sin² x)^-½",
     special.ellipkinc, lambda y, x, m: 1 / np.sqrt(1 - m * np.sin(x) ** 2), UNKNOWN)
 _op("y = E(x, m) = ∫ (1 - m sin² t)^½ dt from 0 to x;   dx = dy (1 - m sin² x)^½",
     special.ellipeinc, lambda y, x, m: np.sqrt(1 - m * np.sin(x) ** 2), UNKNOWN)
-EllipticSn, EllipticCn, EllipticDn, EllipticAm = _several(
+_several(
     special.ellipj,
     ("EllipticSn", "y = sn(x, m), Jacobi;   dx = dy cn dn",
-     lambda y, x, m: EllipticCn.apply(x, m) * EllipticDn.apply(x, m), UNKNOWN),
+     lambda y, x, m: OPS["EllipticCn"].apply(x, m) * OPS["EllipticDn"].apply(x, m), UNKNOWN),
     ("EllipticCn", "y = cn(x, m), Jacobi;   dx = -dy sn dn",
-     lambda y, x, m: -EllipticSn.apply(x, m) * EllipticDn.apply(x, m), UNKNOWN),
+     lambda y, x, m: -OPS["EllipticSn"].apply(x, m) * OPS["EllipticDn"].apply(x, m), UNKNOWN),
     ("EllipticDn", "y = dn(x, m), Jacobi;   dx = -dy m sn cn",
-     lambda y, x, m: -m * EllipticSn.apply(x, m) * EllipticCn.apply(x, m), UNKNOWN),
+     lambda y, x, m: -m * OPS["EllipticSn"].apply(x, m) * OPS["EllipticCn"].apply(x, m), UNKNOWN),
     ("EllipticAm", "y = am(x, m), Jacobi's amplitude;   dx = dy dn",
-     lambda y, x, m: EllipticDn.apply(x, m), UNKNOWN))
+     lambda y, x, m: OPS["EllipticDn"].apply(x, m), UNKNOWN))
 _op("y = ₀F₁(; b; x);   dx = dy ₀F₁(; b+1; x) / b",
     special.hyp0f1, UNKNOWN, lambda y, b, x: special.hyp0f1(b + 1, x) / b)
 _op("y = ₁F₁(a; b; x);   dx = dy a/b ₁F₁(a+1; b+1; x)",
@@ -620,7 +636,7 @@ _op("y = U(a, b, x), Tricomi;   dx = -dy a U(a+1, b+1, x)",
 _op("y = Σ xᵏ / (k! Γ(a k + b));   dx = dy times the same with a + b for b",
     special.wright_bessel, UNKNOWN, UNKNOWN, lambda y, a, b, x: special.wright_bessel(a, a + b, x))
 
-# ------------------------------------------------------------------------------------------------ orthogonal polynomials
+# ---------------------------------------------------------------------------------------------- orthogonal polynomials
 
 _op("y = Pₙ(x) of Legendre;   dx = dy (n+1)/2 Pₙ₋₁(x) of Jacobi with (1, 1)",
     special.eval_legendre, UNKNOWN, lambda y, n, x: 0.5 * (n + 1) * _before(special.eval_jacobi, n, 1.0, 1.0, x))
@@ -662,10 +678,10 @@ def _before(polynomial: Any, n: Any, *x: Any) -> Any:
 
 
 class LogSumExp(Primitive):
-    """y = log Σ exp x over axes;   dx = dy exp(x - y)
+    """y = log Σ exp x over axes;   dx = dy exp x / Σ exp x
 
-    The largest are set apart, so that a sum near 1 keeps its digits. Where y is infinite, so are they: dy is theirs, in
-    equal parts, and where all is minus infinity the gradient is 0.
+    The largest are set apart, so that a sum near 1 keeps its digits. Where they are infinite, dy is theirs, in equal
+    parts, and where all is minus infinity the gradient is 0.
     """
 
     def forward(self, x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
@@ -678,12 +694,16 @@ class LogSumExp(Primitive):
         return y if keepdims else np.squeeze(y, axis)
 
     def backward(self, grad: Any, y: Any, x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
-        y, grad = restored(y, x.ndim, axis, keepdims), restored(grad, x.ndim, axis, keepdims)
-        same = x == y  # with one of infinity: the others are nothing beside it
-        infinite = np.abs(y) == np.inf
-        share = same / np.maximum(np.sum(same, axis=axis, keepdims=True), 1) * (y > 0)
-        finite = np.exp(np.where(infinite, 0, x - np.where(infinite, 0, y)))
-        return grad * np.where(infinite, share, finite)
+        top = StopGradient.apply(np.max(x, axis=axis, keepdims=True))
+        infinite = np.abs(top) == np.inf
+        share = np.exp(np.where(infinite & (x == top), 0, x - top))
+        share = share / np.sum(share, axis=axis, keepdims=True) * (top != -np.inf)
+        return restored(grad, x.ndim, axis, keepdims) * share
+
+    def batch(self, x: Any) -> Any:
+        axis = self.options.get("axis")
+        axes = range(self.inputs[0].ndim) if axis is None else np.atleast_1d(axis)
+        return LogSumExp(x, **{**self.options, "axis": tuple(int(i) + (i >= 0) for i in axes)})
 
 
 OPS["LogSumExp"] = LogSumExp
@@ -707,10 +727,8 @@ OPS["Gammasgn"], OPS["RoundHalfToEven"] = Gammasgn, RoundHalfToEven
 # ------------------------------------------------------------------------- other ways to write what is there already
 
 TWINS.update({
-    special.exp2: lambda x: np.exp2(x),
     special.expm1: lambda x: np.expm1(x),
     special.log1p: lambda x: np.log1p(x),
-    special.cbrt: lambda x: np.cbrt(x),
     special.chdtr: lambda v, x: special.gammainc(0.5 * v, 0.5 * x),
     special.chdtrc: lambda v, x: special.gammaincc(0.5 * v, 0.5 * x),
     special.chdtri: lambda v, p: 2 * special.gammainccinv(0.5 * v, p),
