@@ -271,7 +271,7 @@ def test_against_mpmath(row):
 # ------------------------------------------------------------------------------------------------------ what is covered
 
 REFUSED = {
-    "the inverse of a distribution by a parameter: its derivative needs that by the parameter, which has no closed form":
+    "the inverse of a distribution by a parameter: its derivative needs that by a parameter, which has no closed form":
         "bdtrik bdtrin btdtria btdtrib chdtriv fdtridfd gdtrib nbdtrik nbdtrin pdtrik stdtridf",
     "a noncentral distribution, whose density SciPy does not have":
         "chndtr chndtridf chndtrinc chndtrix ncfdtr ncfdtri ncfdtridfd ncfdtridfn ncfdtrinc nctdtr nctdtridf nctdtrinc "
