@@ -61,7 +61,8 @@ DOMAINS: dict[str, tuple[Domain, ...]] = {
                     (THREE, SMALL)),
     **dict.fromkeys(["EvalGegenbauer", "EvalGenlaguerre"], (THREE, A, SMALL)), "EvalJacobi": (THREE, A, B, SMALL),
 }
-COMPLEX_VALUED = {OPS[name] for name in ["Hankel1", "Hankel1e", "Hankel2", "Hankel2e", "LambertW", "Wofz"]}  # see `functions`
+COMPLEX_VALUED = {OPS[name] for name in  # tested as functions
+                  ["Hankel1", "Hankel1e", "Hankel2", "Hankel2e", "LambertW", "Wofz"]}
 OPTIONS: dict[str, list[dict[str, Any]]] = {"ErfcRatio": [{"n": 0}, {"n": 2}]}
 FLAT = {"Gammasgn": (lambda x: np.where(x > 0, 1.0, -1.0), between(0.1, 0.9)),
         "RoundHalfToEven": (lambda x: np.round(x), integral)}

@@ -28,8 +28,33 @@ for function, *inputs in [
     (special.radian, (anywhere, (2,)), (anywhere, ()), (anywhere, (2,))),
 ]:
     call(function, *inputs, jax=False, narrow=False)
-for function in (special.expm1, special.log1p):
+for function in (special.cbrt, special.exp2, special.expm1, special.log1p):
     call(function, (positive, (2, 3)), jax=False)
+
+# ------------------------------------------------------------------------------------------------- complex numbers
+
+def plane(u: np.ndarray) -> np.ndarray:
+    """Complex numbers near 1, away from the branch cuts of functions along the negative numbers."""
+    return 0.7 + u + 1j * (u[..., ::-1] - 0.5)
+
+
+for function in (special.hankel1, special.hankel1e, special.hankel2, special.hankel2e):
+    call(function, A, (plane, (3,)), jax=False, narrow=False)
+    call(function, A, (POSITIVE, (3,)), jax=False, narrow=False, note="real")
+call(special.wofz, (plane, (3,)), jax=False)
+call(special.wofz, (anywhere, (3,)), jax=False, narrow=False, note="real")
+for k in (0, -1):
+    call(namesakes.lambertw, (plane, (3,)), k=k, jax=False, narrow=False)
+call(namesakes.lambertw, (POSITIVE, (3,)), jax=False, narrow=False, note="real")
+for name in ("erf", "erfc", "erfcx", "erfi", "dawsn", "ndtr", "log_ndtr", "gamma", "loggamma", "rgamma", "expi", "exp1",
+             "spence", "wrightomega", "sici", "shichi", "fresnel", "airy"):
+    call(getattr(special, name), (plane, (3,)), jax=False, narrow=False, note="complex",
+         order=1 if "gamma" in name else 2)
+for name in ("jv", "yv", "iv", "kv", "kve"):
+    call(getattr(special, name), A, (plane, (3,)), jax=False, narrow=False, note="complex")
+for name in ("xlogy", "xlog1py"):
+    call(getattr(special, name), (plane, (3,)), (plane, (3,)), jax=False, narrow=False, note="complex")
+call(special.hyp2f1, A, B, A, (lambda u: 0.3 * plane(u), (3,)), jax=False, narrow=False, note="complex")
 
 # -------------------------------------------------------------------------------------------------------- namesakes
 

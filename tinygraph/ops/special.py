@@ -460,7 +460,7 @@ _several(
     special.shichi,
     ("Shi", "y = ∫ sinh t / t dt from 0 to x;   dx = dy sinh x / x", lambda y, x: OPS["SphericalIn"].apply(0, x)),
     ("Chi", "y = γ + log x + ∫ (cosh t - 1) / t dt from 0 to x;   dx = dy cosh x / x",
-     lambda y, x: 0.5 * (np.exp(x) + np.exp(-x)) / x))
+     lambda y, x: np.cosh(x) / x))
 _several(
     special.sici,
     ("Si", "y = ∫ sin t / t dt from 0 to x;   dx = dy sin x / x", lambda y, x: OPS["SphericalJn"].apply(0, x)),
@@ -727,6 +727,8 @@ OPS["Gammasgn"], OPS["RoundHalfToEven"] = Gammasgn, RoundHalfToEven
 # ------------------------------------------------------------------------- other ways to write what is there already
 
 TWINS.update({
+    special.cbrt: lambda x: np.cbrt(x),
+    special.exp2: lambda x: np.exp2(x),
     special.expm1: lambda x: np.expm1(x),
     special.log1p: lambda x: np.log1p(x),
     special.chdtr: lambda v, x: special.gammainc(0.5 * v, 0.5 * x),
