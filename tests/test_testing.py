@@ -5,6 +5,8 @@ The cases are in `gradient_cases.py`. The deep profile of Hypothesis runs all pl
 
 import functools
 import inspect
+import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -369,3 +371,92 @@ def test_gradients_that_do_not_belong_are_refused():
 def test_every_right_rule_is_right():
     """The planted bugs are made of these."""
     assert all(case.name in CORRECT or f"{case.name}, float64" in CORRECT for case in RIGHT)
+
+
+# --------------------------------------------------------------------------------- whole modules, files and the shell
+
+FILE = '''
+import numpy as np
+import tinygraph as tg
+
+class Good(tg.Op):
+    def forward(self, x): return np.sin(x)
+    def backward(self, grad, y, x): return grad * np.cos(x)
+
+class Powers(tg.Op):
+    def forward(self, x, *, p): return x ** p
+    def backward(self, grad, y, x, *, p): return grad * p * x ** (p - 1)
+
+class Bad(tg.Op):
+    def forward(self, x): return np.sin(x)
+    def backward(self, grad, y, x): return grad * np.sin(x)
+
+def loss(W, x): return np.sum(np.tanh(W @ x))
+
+def by_hand(grad, W, x):
+    y = np.tanh(W @ x)
+    d = grad * (1 - y * y)
+    return d @ x.T, W.T @ d
+
+def example(): return [np.ones((2, 3)), np.full((3, 1), 0.1)]
+
+def strange(x): return "no number"
+'''
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "ops_of_a_user.py"
+    path.write_text(FILE, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(("arguments", "code", "words"), [
+    ([":Good"], 0, "Good: all is well"), ([":Bad"], 1, "Bad: 1 wrong"), ([":loss"], 0, "loss: all is well"),
+    ([":loss", "--gradient", "by_hand", "--inputs", "example"], 0, "loss: all is well"),
+    ([":loss", "--order", "2"], 0, "second derivatives"), ([":nothing"], 2, "has no nothing"),
+    ([":strange"], 2, "no inputs were found"), ([""], 2, "no inputs were found that Powers accepts")])
+def test_the_command(file, capsys, arguments, code, words):
+    from tinygraph.cli import main
+
+    assert main(["check", f"{file}{arguments[0]}", *arguments[1:]]) == code
+    said = capsys.readouterr()
+    assert words in said.out + said.err
+
+
+def test_the_command_of_a_file_that_is_not_there(capsys):
+    from tinygraph.cli import main
+
+    assert main(["check", "not_there.py:f"]) == 2
+    assert "not_there.py" in capsys.readouterr().err
+    assert main(["check", "not_there:f"]) == 2
+    assert "not_there" in capsys.readouterr().err
+
+
+def test_one_line_checks_all_ops_of_a_module(file, pytester_like):
+    passed, failed, text = pytester_like(f"""
+from tinygraph.testing import ops_of
+test_ops = ops_of({str(file)!r}, Powers={{"p": 3}})
+""")
+    assert (passed, failed) == (2, 1)
+    assert "WRONG  values" in text
+    assert "def test_ops" not in text  # the reader sees the report, not our code
+
+
+@pytest.fixture
+def pytester_like(tmp_path):
+    """Runs a test file in a pytest of its own: passed, failed, and what it printed."""
+    import re
+    import subprocess
+    import sys
+
+    def run(text: str) -> tuple[int, int, str]:
+        (tmp_path / "test_user.py").write_text(text, encoding="utf-8")
+        done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_user.py"],
+                              cwd=tmp_path, capture_output=True, text=True, timeout=120,
+                              env={**os.environ, "PYTHONPATH": str(Path(tg.__file__).parents[1])})
+        def count(word: str) -> int:
+            found = re.search(rf"(\d+) {word}", done.stdout)
+            return int(found[1]) if found else 0
+        return count("passed"), count("failed"), done.stdout
+    return run

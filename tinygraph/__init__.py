@@ -43,7 +43,16 @@ __all__ = [
     "ops",
     "root",
     "stop_gradient",
+    "testing",
     "value_and_grad",
     "vjp",
     "vmap",
 ]
+
+
+def __getattr__(name: str) -> object:  # what few programs need is imported when it is asked for
+    if name == "testing":
+        import importlib
+
+        return importlib.import_module(".testing", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

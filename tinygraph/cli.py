@@ -23,6 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=f"%(prog)s {tinygraph.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     add_demo(commands)
+    add_check(commands)
     arguments = parser.parse_args(argv)
     try:
         exit_code: int = arguments.run(arguments)
@@ -51,6 +52,39 @@ def run_demo(arguments: argparse.Namespace) -> int:
     from tinygraph import demo
 
     return demo.run(arguments.out, arguments.seed)
+
+
+def add_check(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """`tinygraph check`: exit code 0 if every gradient is right, 1 if one is not, 2 if nothing could be checked."""
+    parser = commands.add_parser(
+        "check",
+        help="check the gradient of a function, or the rules of ops, in a file of yours",
+        description="Check gradients beside numerical derivatives with error bars, and print a report. Ends with exit "
+        "code 0 only if all is well.",
+        epilog="examples: tinygraph check my_ops.py; tinygraph check my_ops.py:Softplus; tinygraph check "
+        "package.module:loss --inputs example --gradient loss_by_hand",
+    )
+    parser.add_argument("target", metavar="MODULE[:NAME]",
+                        help="a dotted module or a .py file, and in it a function or an op; without a name all its ops")
+    parser.add_argument("--inputs", metavar="NAME", help="in the module: a list of arrays to check at, or a function "
+                        "that returns one (default: some that are accepted)")
+    parser.add_argument("--gradient", metavar="NAME", help="in the module: the backward that you derived, "
+                        "gradient(grad_output, *inputs) (default: the engine's gradient is checked)")
+    parser.add_argument("--order", type=int, choices=(1, 2), default=1, help="2: second derivatives, too (default: 1)")
+    parser.set_defaults(run=run_check)
+
+
+def run_check(arguments: argparse.Namespace) -> int:
+    from tinygraph.testing.modules import reports
+
+    try:
+        found = reports(arguments.target, arguments.inputs, arguments.gradient, arguments.order)
+    except (ImportError, AttributeError, TypeError) as error:
+        print(f"tinygraph: {error}", file=sys.stderr)
+        return 2
+    for report in found:
+        print(report)
+    return 0 if all(found) else 1
 
 
 def seed(text: str) -> int:

@@ -76,6 +76,8 @@ class Probe:
                 if not hasattr(self, "value"):
                     raise
                 return np.full(self.value.size, np.nan)
+        if y.dtype.kind == "c" and all(x.dtype.kind != "c" for x in xs):  # a square root of a negative number, say
+            return np.full(y.size, np.nan)
         return y.ravel() if y.dtype.kind == "c" else y.ravel().astype(float)
 
     def at(self, directions: Arrays, t: Any) -> np.ndarray:
