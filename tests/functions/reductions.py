@@ -9,6 +9,7 @@ from tinygraph.ops.statistics import _PLACES
 from ..cases.reductions import some_zeros, third_missing
 from ..cases.registry import anywhere, below_three, distinct, given, integral, positive, truth
 from .registry import call
+from .ufuncs import complex_of
 
 holes = given(np.array([[1.0, np.nan, 2.0], [-1.5, 3.0, 0.5]]))
 X, GAPS = (distinct, (3, 3)), (holes, (2, 3))
@@ -149,3 +150,18 @@ call(np.histogram2d, (anywhere, (5,)), (anywhere, (5,)), order=0, bins=3)
 call(np.histogramdd, (anywhere, (5, 2)), form=lambda f, x: f(x, bins=2)[0], order=0)
 call(np.logical_and.reduce, (truth, (2, 3)), order=0)
 call(np.logical_or.reduce, (truth, (2, 3)), axis=1, order=0)
+
+# ----------------------------------------------------------------------------------------------------- complex numbers
+
+z = complex_of(anywhere)
+for function in (np.prod, np.cumsum, np.cumprod, np.var, np.std, np.median, np.sort, np.max, np.min, np.nansum,
+                 np.average):
+    call(function, (z, (2, 3)), axis=1, note="complex", jax=False)
+call(np.sum, (z, (3, 3)), MASK, form=among, axis=0, note="complex", jax=False)
+call(np.mean, (z, (3, 3)), MASK, form=among, axis=0, note="complex", jax=False)
+call(np.std, (z, (3, 3)), MASK, form=among, ddof=1, note="complex", jax=False)
+call(np.average, (z, (2, 3)), (z, (3,)), form=lambda f, a, w, **o: f(a, weights=w, **o), axis=1, note="complex",
+     jax=False)
+call(np.cov, (z, (2, 4)), (anywhere, (4,)), note="complex", narrow=False, jax=False)
+call(np.corrcoef, (z, (2, 4)), note="complex", narrow=False, jax=False)
+call(np.unique, (z, (3,)), note="complex", dynamic=True, jax=False)
