@@ -86,9 +86,10 @@ for name in ("cumulative_sum", "cumulative_prod"):
 for ufunc in (np.add, np.multiply, np.maximum, np.minimum, np.logaddexp):
     call(ufunc.accumulate, (distinct, (3, 2)), jax=False)
     call(ufunc.accumulate, (distinct, (3, 2)), axis=-1, jax=False)
-for ufunc in (np.add, np.multiply, np.maximum, np.minimum, np.fmax, np.fmin):
+for ufunc in (np.add, np.multiply, np.maximum, np.minimum, np.fmax, np.fmin, np.logaddexp):
     call(ufunc.reduce, (distinct, (3, 2)), jax=False)
     call(ufunc.reduce, (distinct, (3, 2)), axis=(0, 1), keepdims=True, jax=False)
+call(np.logaddexp.reduce, (anywhere, (3, 3)), MASK, form=among, axis=1, initial=0.5, jax=False)
 
 # ------------------------------------------------------------------------------------------------------------ ordering
 

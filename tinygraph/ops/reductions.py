@@ -322,6 +322,17 @@ def cast(x: Any, dtype: Any) -> Any:
     return x if dtype is None or x.dtype == dtype else x.astype(dtype)
 
 
+def _logsumexp(array: Any, axis: Any = 0, keepdims: bool = False, initial: Any = None, where: Any = True) -> Any:
+    """`logaddexp.reduce`, as one op."""
+    from .special import LogSumExp  # needs SciPy
+
+    y = LogSumExp(masked(array, where, -np.inf), axis=axis, keepdims=keepdims)
+    return y if initial is None else np.logaddexp(y, initial)
+
+
+TWINS[np.logaddexp.reduce] = _logsumexp
+
+
 def _reduce(function: Any) -> Any:
     """`ufunc.reduce(array, axis, ...)`."""
     return lambda array, axis=0, **options: TWINS[function](array, axis=axis, **options)

@@ -698,7 +698,7 @@ class LogSumExp(Primitive):
         infinite = np.abs(top) == np.inf
         share = np.exp(np.where(infinite & (x == top), 0, x - top))
         share = share / np.sum(share, axis=axis, keepdims=True) * (top != -np.inf)
-        return restored(grad, x.ndim, axis, keepdims) * share
+        return restored(grad, axis, keepdims) * share
 
     def batch(self, x: Any) -> Any:
         axis = self.options.get("axis")
