@@ -276,7 +276,8 @@ def test_storing_a_node_into_an_array_is_refused(node, scalar):
 
 
 def test_a_sentence_for_writing_into_a_node(node):
-    with pytest.raises(TypeError, match=r"constant \(3,\) float64 cannot be written into.*write np\.where\("):
+    sentence = r"constant \(3,\) float64 cannot be written into.*write node\.at\[i\]\.set\(new\) or np\.where\("
+    with pytest.raises(TypeError, match=sentence):
         node[0] = 5.0
     with pytest.raises(TypeError, match=r"Parameter W.*cannot be written into"):
         tg.Parameter(np.ones(2), "W")[:] += 1
@@ -303,7 +304,7 @@ def test_out_is_refused(call, node):
 
 @pytest.mark.parametrize(("call", "name"), [
     (lambda x: np.isnat(x), "the ufunc isnat"),
-    (lambda x: np.roots(x), "np.roots"),
+    (lambda x: np.sort_complex(x), "np.sort_complex"),
 ], ids=lambda x: x if isinstance(x, str) else "")
 def test_what_has_no_counterpart_is_named(call, name, node):
     with pytest.raises(NotImplementedError, match=f"^{name} has no counterpart on nodes.*tg.Op"):
@@ -314,9 +315,8 @@ def test_what_has_no_counterpart_is_named(call, name, node):
     (lambda x: np.exp(x, subok=False), "np.exp on nodes takes no subok="),
     (lambda x: np.matmul(x, x, axes=[0, 0, ()]), "np.matmul on nodes takes no axes="),
     (lambda x: np.quantile(x, 0.5, weights=x), "np.quantile on nodes takes no weights="),
-    (lambda x: np.reshape(x, 3, order="F"), "np.reshape on nodes takes no order="),
-    (lambda x: np.ravel(x, order="F"), "np.ravel on nodes takes no order="),
-    (lambda x: np.concatenate([x, x], dtype=float), "np.concatenate on nodes takes no dtype="),
+    (lambda x: np.reshape(x, 3, order="A"), "np.reshape on nodes takes order='C' or 'F'"),
+    (lambda x: np.concatenate([x, x], casting="unsafe"), "np.concatenate on nodes takes no casting="),
 ], ids=lambda x: x if isinstance(x, str) else "")
 def test_what_a_counterpart_does_not_take_is_named(call, sentence, node):
     with pytest.raises(NotImplementedError, match=sentence):

@@ -406,7 +406,10 @@ def test_rule_of_a_fused_op_is_the_derivative_of_its_expansion(case):
     check_expansion(Problem(case))
 
 
-@named(SEVERAL)
+OF_ITS_FIRST_INPUT = {ops.AddAt, ops.MaxAt, ops.MinAt, ops.SetAt}  # is the dtype of such an op
+
+
+@named([case for case in SEVERAL if case.op not in OF_ITS_FIRST_INPUT])
 def test_inputs_of_different_precision(case):
     check_mixed_precision(Problem(case))
 

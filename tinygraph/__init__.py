@@ -11,6 +11,7 @@ from .detect import detect_changes, detect_nan
 from .mapping import vmap
 from .node import Node, Parameter, State, constant
 from .op import Elementwise, Op, Primitive
+from .ops.joining import array
 from .optimize import least_squares, minimize, root
 from .random import Stream
 from .tape import Tape, backprop
@@ -25,6 +26,7 @@ __all__ = [
     "State",
     "Stream",
     "Tape",
+    "array",
     "backprop",
     "checkpoint",
     "compile",

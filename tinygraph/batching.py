@@ -21,21 +21,23 @@ from .ops.accumulation import CumLogAddExp, CumMax, CumMin, CumProd, CumSum, Rec
 from .ops.convolution import FoldWindows, MaxPool2D, Windows
 from .ops.decompositions import QR, SVD, Cholesky, Eig, Eigh, OverGaps, TieMeans
 from .ops.fourier import FFT, IFFT, IRFFT, RFFT
+from .ops.indexing import LastAt, MaxAt, MinAt, SetAt
+from .ops.joining import Concatenate, Pad
 from .ops.linear_algebra import MatMul
 from .ops.linear_systems import Cofactors, Det, Inv, LeastSquares, MatrixRank, Pinv, SLogDet, Solve
 from .ops.neural import GELU, ReLU, Softmax
 from .ops.norms import Norm
 from .ops.ordering import ArgMax, ArgMin, ArgRank, ArgSort, Partition, Reorder, SearchSorted, Sort
+from .ops.products import Cross
 from .ops.reductions import Max, Mean, Min, NanMax, NanMin, Prod, Std, Sum, Var
-from .ops.selection import ARRAY, Index, InRange, ScatterAdd
+from .ops.selection import ARRAY, Index, InRange, ScatterAdd, assembled
+from .ops.sequences import Convolve, Interp
 from .ops.shaping import (
     BroadcastTo,
     Cast,
     CastToInteger,
-    Concatenate,
     ExpandDims,
     Identity,
-    Pad,
     Reshape,
     Squeeze,
     StopGradient,
@@ -243,6 +245,35 @@ def _search_sorted(op: Op, a: Any, v: Any) -> Any:
     return _same(op, a, v) if a is op.inputs[0] else _one_by_one(op, a, v)
 
 
+def _update(op: Op, x: Any, v: Any, *arrays: Any) -> Any:
+    n, (own, w, *_) = _count(op, (x, v, *arrays)), op.inputs
+    if _by_batched_masks(op, arrays, 2):
+        return _one_by_one(op, x, v, *arrays)
+    values = [each._value if isinstance(each, Value) else each for each in op.inputs[2:]]
+    ndim = np.ndim(np.broadcast_to(0, np.shape(own))[assembled(op.options["index"], values)])
+    index, parts, order = _indexed(op, arrays, n, ndim, 2)
+    if np.ndim(w) or v is not w:  # a number goes anywhere
+        row: Any = np.reshape(v, (1, *np.shape(v))) if v is w else v
+        v = _lifted(row, ndim)
+        v = _reordered(v, sorted(order, key=order.__getitem__))
+    return type(op)(_repeated(n, x, own), v, *parts, index=index)
+
+
+def _convolve(op: Op, a: Any, v: Any) -> Any:
+    """As a product of matrices: the windows of a, padded if all shifts count, times v reversed."""
+    (m, n), k = map(len, op.inputs), len(op)
+    if op.options["mode"] == "full":
+        a = np.pad(a, [(0, 0)] * (a.ndim - 1) + [(n - 1, n - 1)])
+    elif n > m:
+        a, v, n = v, a, m
+    windows = a[..., np.arange(k)[:, None] + np.arange(n)]
+    return np.matmul(windows, np.expand_dims(v[..., ::-1], -1))[..., 0]
+
+
+def _interp(op: Op, x: Any, xp: Any, fp: Any) -> Any:
+    return (_same if xp is op.inputs[1] and fp is op.inputs[2] else _one_by_one)(op, x, xp, fp)
+
+
 def _one_by_one(op: Op, *inputs: Any) -> Any:
     """Each entry of the batch by itself: right for every op, and slow."""
     return np.stack([type(op)(*[x if x is y else x[i] for x, y in zip(inputs, op.inputs, strict=True)], **_options(op))
@@ -266,9 +297,14 @@ RULES: dict[type[Op], Rule] = {
     **dict.fromkeys([FFT, IFFT, IRFFT, RFFT], _along_axes),
     BroadcastTo: _broadcast_to,
     Concatenate: _concatenate,
+    Convolve: _convolve,
+    Cross: _elementwise,
     Identity: lambda op, x: x,
     Index: _index,
     MatMul: _matmul,
+    LastAt: _one_by_one,
+    Interp: _interp,
+    **dict.fromkeys([MaxAt, MinAt, SetAt], _update),
     Pad: _pad,
     ScatterAdd: _scatter_add,
     SwapAxes: _swap_axes,
@@ -315,17 +351,19 @@ def _rows(x: Any) -> Any:
     return _shaped(x, (math.prod(x.shape[:-1]), x.shape[-1])) if x.ndim > 2 else x
 
 
-def _by_batched_masks(op: Op, arrays: Sequence[Any]) -> bool:
+def _by_batched_masks(op: Op, arrays: Sequence[Any], first: int = 1) -> bool:
     """Whether a mask is another one for each entry of the batch, and so takes out entries in other places."""
-    return any(x is not y and x.dtype == bool for x, y in zip(arrays, op.inputs[1:], strict=True))
+    return any(x is not y and x.dtype == bool for x, y in zip(arrays, op.inputs[first:], strict=True))
 
 
-def _indexed(op: Op, arrays: Sequence[Any], n: int, ndim: int) -> tuple[tuple[Any, ...], Sequence[Any], list[int]]:
+def _indexed(op: Op, arrays: Sequence[Any], n: int, ndim: int,
+             first: int = 1) -> tuple[tuple[Any, ...], Sequence[Any], list[int]]:
     """The index and the arrays for a batch of n, and the order of axes that makes a batch of what NumPy returns.
 
-    One entry has `ndim` axes. NumPy puts the axes of the arrays first where other parts of the index separate them.
+    One entry has `ndim` axes; the arrays are the op's inputs from number `first` on. NumPy puts the axes of the arrays
+    first where other parts of the index separate them.
     """
-    index, own, axes = op.options["index"], op.inputs[1:], [*range(ndim + 1)]
+    index, own, axes = op.options["index"], op.inputs[first:], [*range(ndim + 1)]
     places = [p for p, part in enumerate(index) if not (part is None or part is Ellipsis or isinstance(part, slice))]
     widths = [1 if x.dtype == bool else x.ndim for x in own]
     widths += [1 for p in places if isinstance(index[p], bool | np.bool)]

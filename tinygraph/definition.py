@@ -119,20 +119,25 @@ def counterpart(*functions: Callable[..., Any]) -> Callable[[Any], Any]:
     def register(f: Any) -> Any:
         code = f.__code__
         known = code.co_varnames[:code.co_argcount + code.co_kwonlyargcount]
-        for function in functions:
-            TWINS[function] = _call(f, frozenset(known), function)
+        for function in functions:  # one with ** looks at its arguments itself
+            TWINS[function] = f if code.co_flags & _VARKEYWORDS else _call(f, frozenset(known), function)
         return f
 
     return register
 
 
 def _call(f: Any, known: frozenset[str], function: Callable[..., Any]) -> Callable[..., Any]:
+    direct = -1  # so many positional arguments mean the same to both
+
     def call(*args: Any, **options: Any) -> Any:
-        if len(args) < 2 and options.keys() <= known:
+        nonlocal direct
+        if direct < 0:
+            direct = _agreement(f, function)
+        if len(args) <= direct and options.keys() <= known:
             return f(*args, **options)
         parameters = _parameters(function)
         names = [name for name, p in parameters.items() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-        if not names:  # any number of arrays
+        if not names or any(p.kind == p.VAR_POSITIONAL for p in parameters.values()):  # any number of arrays
             return f(*args, **_taken(function, parameters, options, known))
         if len(args) > len(names):
             raise TypeError(f"np.{function.__name__} takes {len(names)} arguments, got {len(args)}")
@@ -141,6 +146,22 @@ def _call(f: Any, known: frozenset[str], function: Callable[..., Any]) -> Callab
 
     call.__module__, call.__qualname__, call.__doc__ = f.__module__, f.__qualname__, f.__doc__
     return call
+
+
+def _agreement(f: Any, function: Callable[..., Any]) -> int:
+    """The number of arguments that `f` and `function` may both be given by position, `out` not among them."""
+    from inspect import signature
+
+    own, known = [*signature(f).parameters.values()], [*_parameters(function).values()]
+    count = 0
+    for mine, other in zip(own, known or own, strict=False):
+        kinds = {mine.kind, other.kind}
+        if mine.name == "out" or mine.name != other.name or mine.KEYWORD_ONLY in kinds:
+            break
+        if mine.VAR_POSITIONAL in kinds:  # any number of arrays
+            return 1000
+        count += 1
+    return count
 
 
 def _taken(function: Callable[..., Any], parameters: Any, given: dict[str, Any], known: frozenset[str]) -> Any:
@@ -158,7 +179,10 @@ def _taken(function: Callable[..., Any], parameters: Any, given: dict[str, Any],
 def _parameters(function: Callable[..., Any]) -> Any:
     from inspect import signature
 
-    return signature(function).parameters
+    try:
+        return signature(function).parameters
+    except ValueError:  # a function in C, before NumPy 2.4
+        return {}
 
 
 def _guarded(rule: Callable[..., Any]) -> Callable[..., Any]:

@@ -213,6 +213,9 @@ class Node:
     def __getitem__(self, index: Any) -> Node:
         return TWINS[operator.getitem](self, index)
 
+    def __contains__(self, x: Any) -> bool:
+        return bool(TWINS[np.any](self == x))
+
     # ------------------------------------------------------------------------------------- ndarray attributes, methods
 
     @property
@@ -228,41 +231,31 @@ class Node:
             axes = axes[0]
         return TWINS[np.transpose](self, axes or None)
 
-    def swapaxes(self, axis1: int, axis2: int) -> Node:
-        return TWINS[np.swapaxes](self, axis1, axis2)
+    @property
+    def at(self) -> Any:
+        """`x.at[i].set(v)`, `.add(v)`, ...: x with the entries at an index changed, as a new node (see `Update`)."""
+        return TWINS[operator.setitem](self)
 
-    def reshape(self, *shape: Any) -> Node:
-        return TWINS[np.reshape](self, shape[0] if len(shape) == 1 else shape)
+    def reshape(self, *shape: Any, order: str = "C", copy: bool | None = None) -> Node:
+        return TWINS[np.reshape](self, shape[0] if len(shape) == 1 else shape, order)
 
-    def ravel(self) -> Node:
-        return TWINS[np.reshape](self, -1)
-
-    flatten = ravel
-
-    def squeeze(self, axis: Any = None) -> Node:
-        return TWINS[np.squeeze](self, axis)
-
-    def astype(self, dtype: npt.DTypeLike) -> Node:
+    def astype(self, dtype: npt.DTypeLike, *, copy: bool = True) -> Node:
         return TWINS[np.ndarray.astype](self, dtype)
 
+    ravel = flatten = _method(np.ravel)
+    squeeze, swapaxes, copy, dot = _method(np.squeeze), _method(np.swapaxes), _method(np.copy), _method(np.dot)
     sum, mean, max, min = _method(np.sum), _method(np.mean), _method(np.max), _method(np.min)
     real, imag = property(_method(np.real)), property(_method(np.imag))
     conj = conjugate = _method(np.conjugate)
     round, clip = _method(np.round), _method(np.clip)
     prod, cumsum, cumprod = _method(np.prod), _method(np.cumsum), _method(np.cumprod)
     std, var = _method(np.std), _method(np.var)
-    trace, diagonal = _method(np.trace), _method(np.diagonal)
-    take, repeat = _method(np.take), _method(np.repeat)
+    trace, diagonal, take, repeat = _method(np.trace), _method(np.diagonal), _method(np.take), _method(np.repeat)
+    choose, compress = _method(np.choose), _method(np.compress)
     argsort, argpartition, searchsorted = _method(np.argsort), _method(np.argpartition), _method(np.searchsorted)
     nonzero = _method(np.nonzero)
     any, all = _method(np.any), _method(np.all)  # plain answers, as from NumPy
     argmax, argmin = _method(np.argmax), _method(np.argmin)
-
-    def dot(self, other: Any) -> Node:
-        return TWINS[np.dot](self, other)
-
-    def copy(self) -> Node:
-        return TWINS[np.copy](self)
 
     # ------------------------------------------------------------------------------------------------- NumPy protocols
 
@@ -282,7 +275,8 @@ class Node:
         if is_operator_of_sparse(sys._getframe(1)):
             return np.empty((), object)  # no array: so the turn of the operator here comes
         raise TypeError(f"{describe(self)} does not turn into an array by itself: write node.value for its array "
-                        "(no gradient will flow), or build with np.stack, np.concatenate or np.where to keep the graph")
+                        "(no gradient will flow), or tg.array([node, ...]), np.stack([node, ...]) or x.at[i].set(node) "
+                        "to keep the graph")
 
     def _refuse_store(self, caller: FrameType) -> None:
         """In `array[i] = node` NumPy asks for the number without a word; the instruction the caller is at tells."""
@@ -291,12 +285,12 @@ class Node:
 
     def __setitem__(self, index: Any, value: Any) -> NoReturn:
         raise TypeError(f"{describe(self)} cannot be written into: a node's value never changes; "
-                        "write np.where(mask, new, node), which makes a new node")
+                        "write node.at[i].set(new) or np.where(mask, new, node), which make a new node")
 
     def sort(self, *args: Any, **options: Any) -> NoReturn:
         """Refused, as what else would write into the value."""
         raise TypeError(f"{describe(self)} cannot be written into: a node's value never changes; write np.sort(node), "
-                        "np.partition(node, ...) or np.where(mask, new, node), which make a new node")
+                        "np.partition(node, ...) or node.at[i].set(new), which make a new node")
 
     partition = fill = put = sort
 

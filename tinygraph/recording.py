@@ -17,7 +17,8 @@ import numpy as np
 from .batching import RULES
 from .node import TRACE, Node, Value, describe, plain_array
 from .op import Primitive
-from .ops.shaping import Concatenate, Identity, Reshape
+from .ops.joining import Concatenate
+from .ops.shaping import Identity, Reshape
 from .structure import filled, is_structure, leaves, mapped, spread
 from .tape import Tape, as_value
 

@@ -3,6 +3,7 @@
 from . import basic as basic
 from . import linear_algebra as linear_algebra
 from . import reductions as reductions
+from . import shaping as shaping
 from . import sparse as sparse
 from . import special as special
 from . import ufuncs as ufuncs

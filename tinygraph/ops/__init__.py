@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import Any
 
 from ..node import LATE, TWINS, SparseOperand
+from . import queries as queries
 from . import statistics as statistics
 from .accumulation import CumLogAddExp, CumMax, CumMin, CumProd, CumSum, Recurrence
 from .arithmetic import (
@@ -104,22 +105,26 @@ from .elementary import (
     Tanh,
 )
 from .fourier import FFT, IFFT, IRFFT, RFFT
+from .indexing import AddAt, LastAt, MaxAt, MinAt, SetAt
+from .joining import Concatenate, Pad, Stack
 from .linear_algebra import Einsum, MatMul
 from .linear_systems import Cofactors, Det, Inv, LeastSquares, MatrixRank, Pinv, SLogDet, Solve
 from .neural import GELU, AddBias, LayerNorm, LogSoftmaxNLL, ReLU, Softmax
 from .norms import Norm
 from .ordering import ArgMax, ArgMin, ArgRank, ArgSort, Partition, Reorder, SearchSorted, Sort
+from .products import Cross
 from .reductions import Max, Mean, Min, NanMax, NanMin, Prod, Std, Sum, Var
 from .selection import Index, InRange, Keep, ScatterAdd, Where
+from .sequences import Convolve, Interp
 from .shaping import (
     BroadcastTo,
     Cast,
     CastToInteger,
-    Concatenate,
     ExpandDims,
+    Flip,
     Identity,
-    Pad,
     Reshape,
+    Roll,
     Squeeze,
     StopGradient,
     SwapAxes,
@@ -154,6 +159,7 @@ __all__ = [
     "SVD",
     "Absolute",
     "Add",
+    "AddAt",
     "AddBias",
     "ArcCos",
     "ArcCosh",
@@ -181,9 +187,11 @@ __all__ = [
     "Concatenate",
     "Conjugate",
     "Conv2D",
+    "Convolve",
     "CopySign",
     "Cos",
     "Cosh",
+    "Cross",
     "CumLogAddExp",
     "CumMax",
     "CumMin",
@@ -205,6 +213,7 @@ __all__ = [
     "FMax",
     "FMin",
     "Fabs",
+    "Flip",
     "Floor",
     "FloorDivide",
     "Fmod",
@@ -219,12 +228,14 @@ __all__ = [
     "Imag",
     "InRange",
     "Index",
+    "Interp",
     "Inv",
     "Invert",
     "IsFinite",
     "IsInf",
     "IsNan",
     "Keep",
+    "LastAt",
     "LayerNorm",
     "Lcm",
     "LdExp",
@@ -248,10 +259,12 @@ __all__ = [
     "MatMul",
     "MatrixRank",
     "Max",
+    "MaxAt",
     "MaxPool2D",
     "Maximum",
     "Mean",
     "Min",
+    "MinAt",
     "Minimum",
     "Multiply",
     "NanMax",
@@ -276,10 +289,12 @@ __all__ = [
     "Reshape",
     "RightShift",
     "Rint",
+    "Roll",
     "Round",
     "SLogDet",
     "ScatterAdd",
     "SearchSorted",
+    "SetAt",
     "Sign",
     "SignBit",
     "Sin",
@@ -297,6 +312,7 @@ __all__ = [
     "Sqrtm",
     "Square",
     "Squeeze",
+    "Stack",
     "Std",
     "StopGradient",
     "Subtract",

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from ..op import Op, Primitive
+from .joining import Pad
 from .selection import Keep
-from .shaping import Pad
 
 
 class Windows(Primitive):

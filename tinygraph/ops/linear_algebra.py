@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from ..node import TWINS, Node
 from ..op import Op, Primitive
 from .selection import Keep
 
@@ -47,17 +46,6 @@ def _product(A: Any, B: Any) -> Any:
 
 def _transposed(A: Any) -> Any:
     return np.swapaxes(A, -1, -2)
-
-
-def _dot(a: Any, b: Any) -> Node:
-    if np.ndim(a) == 0 or np.ndim(b) == 0:
-        return np.multiply(a, b)
-    if np.ndim(b) > 2:
-        raise NotImplementedError("np.dot of a node with an array of more than two axes: write np.matmul or np.sum")
-    return MatMul(a, b)
-
-
-TWINS[np.dot] = _dot
 
 
 class Einsum(Op):
@@ -103,18 +91,6 @@ class Einsum(Op):
             return Keep.apply(g, reduce(np.logical_and, [places[p] == places[q] for p, q in repeated]))
 
         return tuple([lambda i=i: pull(i) for i in range(len(operands))])
-
-
-def _einsum(subscripts: Any, *operands: Any, out: Any = None, optimize: Any = False, **options: Any) -> Node:
-    if out is not None:
-        raise TypeError("np.einsum cannot write a node into an array: leave out= away")
-    if options or not isinstance(subscripts, str):
-        what = f"no {', '.join(options)}=" if options else 'its subscripts as a string, such as "ij,jk->ik"'
-        raise NotImplementedError(f"np.einsum on nodes takes {what}")
-    return Einsum(*operands, subscripts=subscripts)
-
-
-TWINS[np.einsum] = _einsum
 
 
 @lru_cache(256)

@@ -48,7 +48,11 @@ class Where(Elementwise):
                 lambda: Keep.apply(grad, np.logical_not(condition)))
 
 
-TWINS[np.where] = Where
+def _where(condition: Any, *branches: Any) -> Any:
+    return Where(condition, *branches) if branches else np.nonzero(condition)
+
+
+TWINS[np.where] = _where
 
 
 class Index(Primitive):
@@ -61,7 +65,7 @@ class Index(Primitive):
     adds_in_place = True
 
     def forward(self, x: Any, *arrays: Any, index: Any) -> Any:
-        y = x[_assembled(index, arrays) if arrays else index]
+        y = x[assembled(index, arrays) if arrays else index]
         return y if y.base is None else y.copy() if y.size * 8 < x.size else y
 
     def backward(self, grad: Any, y: Any, x: Any, *arrays: Any, index: Any) -> Any:
@@ -73,7 +77,7 @@ class Index(Primitive):
             total[self.options["index"]] += grad
             return
         arrays = [x._value if isinstance(x, Node) else x for x in self.inputs[1:]]
-        _add_at(total, _assembled(self.options["index"], arrays), grad, arrays)
+        add_at(total, assembled(self.options["index"], arrays), grad, arrays)
 
 
 class ScatterAdd(Primitive):
@@ -82,7 +86,7 @@ class ScatterAdd(Primitive):
 
     def forward(self, x: Any, *arrays: Any, shape: tuple[int, ...], index: Any) -> Any:
         y = np.zeros(shape, x.dtype)
-        _add_at(y, _assembled(index, arrays), x, arrays)
+        add_at(y, assembled(index, arrays), x, arrays)
         return y
 
     def backward(self, grad: Any, y: Any, x: Any, *arrays: Any, shape: tuple[int, ...], index: Any) -> Any:
@@ -108,7 +112,8 @@ class _Array:
 ARRAY = _Array()
 
 
-def _getitem(x: Node, index: Any) -> Index:
+def taken_apart(index: Any) -> tuple[tuple[Any, ...], list[Any]]:
+    """The structure of an index, in which `ARRAY` marks the places of arrays, and those."""
     parts: list[Any] = []
     arrays: list[Any] = []
     for part in index if isinstance(index, tuple) else (index,):
@@ -116,14 +121,19 @@ def _getitem(x: Node, index: Any) -> Index:
             parts.append(part)
         else:
             parts.append(ARRAY)
-            arrays.append(np.zeros(0, int) if isinstance(part, list) and not part else part)
-    return Index(x, *arrays, index=tuple(parts))
+            arrays.append(np.zeros(np.shape(part), int) if isinstance(part, list) and not np.size(part) else part)
+    return tuple(parts), arrays
+
+
+def _getitem(x: Node, index: Any) -> Index:
+    structure, arrays = taken_apart(index)
+    return Index(x, *arrays, index=structure)
 
 
 TWINS[operator.getitem] = _getitem
 
 
-def _assembled(index: tuple[Any, ...], arrays: Any) -> tuple[Any, ...]:
+def assembled(index: tuple[Any, ...], arrays: Any) -> tuple[Any, ...]:
     remaining = map(_index_array, arrays)
     return tuple(next(remaining) if part is ARRAY else part for part in index)
 
@@ -135,10 +145,14 @@ def _index_array(array: Any) -> Any:
     return array
 
 
-def _add_at(total: np.ndarray, index: tuple[Any, ...], part: Any, arrays: Any) -> None:
+def add_at(total: np.ndarray, index: tuple[Any, ...], part: Any, arrays: Any) -> None:
     """total[index] += part, with repeated indices adding up."""
     if any(np.asarray(array).dtype != bool for array in arrays):
         np.add.at(total, index, part)
     else:  # slices, integers and masks name an entry once
-        whole = index if any(part is Ellipsis for part in index) else (*index, ...)  # an array, never a scalar
-        total[whole] += part
+        total[whole(index)] += part
+
+
+def whole(index: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The same index for what is always an array, never a scalar."""
+    return index if any(part is Ellipsis for part in index) else (*index, ...)

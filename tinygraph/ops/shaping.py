@@ -1,13 +1,17 @@
-"""Shaping: the same entries in another shape, order or type, or several arrays joined."""
+"""Shaping: the same entries in another shape, order or type. What joins arrays is in `joining`."""
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
-from ..node import TWINS, Node
-from ..op import Primitive
+from ..definition import counterpart
+from ..node import TWINS, Node, describe
+from ..op import Op, Primitive
+from .selection import Keep, ScatterAdd
 
 
 class Identity(Primitive, twin=np.copy):
@@ -46,12 +50,23 @@ class CastToInteger(Primitive):
         return np.asarray(x).astype(dtype)
 
 
-def _astype(x: Node, dtype: Any) -> Node:
+def cast(x: Any, dtype: Any) -> Any:
+    """x in a dtype, where NumPy casts without being told to: what would lose a gradient is refused."""
+    if not isinstance(x, Node):
+        return np.asarray(x, dtype)
+    if x.dtype == dtype:
+        return x
+    if not np.can_cast(x.dtype, dtype, "same_kind"):
+        raise TypeError(f"{describe(x)} would be cast to {np.dtype(dtype)}: write node.astype if that is meant")
+    return x.astype(dtype)
+
+
+def _astype(x: Node, dtype: Any, *, copy: bool = True, device: Any = None) -> Node:
     dtype = np.dtype(dtype)
     return (Cast if dtype.kind in "fc" else CastToInteger)(x, dtype=dtype)
 
 
-TWINS[np.ndarray.astype] = _astype
+TWINS[np.ndarray.astype] = TWINS[np.astype] = _astype
 
 
 class Reshape(Primitive):
@@ -64,19 +79,23 @@ class Reshape(Primitive):
         return np.reshape(grad, x.shape)
 
 
-def _reshape(a: Any, shape: Any, **options: Any) -> Node:
-    _refuse("np.reshape", options)
+def _reshape(a: Any, shape: Any = None, order: str = "C", *, newshape: Any = None, copy: Any = None) -> Any:
+    shape = newshape if shape is None else shape  # as it was called before NumPy 2.1
+    if _in_columns("np.reshape", order):
+        shape = (shape,) if isinstance(shape, int | np.integer) else tuple(shape)
+        return np.transpose(Reshape(np.transpose(a), shape=shape[::-1]))
     return Reshape(a, shape=shape)
 
 
-def _ravel(a: Any, **options: Any) -> Node:
-    _refuse("np.ravel", options)
-    return Reshape(a, shape=-1)
+def _ravel(a: Any, order: str = "C") -> Any:
+    return Reshape(np.transpose(a) if _in_columns("np.ravel", order) else a, shape=-1)
 
 
-def _refuse(name: str, options: Any) -> None:
-    if options:
-        raise NotImplementedError(f"{name} on nodes takes no {', '.join(options)}=")
+def _in_columns(name: str, order: str) -> bool:
+    if order not in ("C", "F"):
+        raise NotImplementedError(f"{name} on nodes takes order='C' or 'F', which say what comes out, not {order!r}, "
+                                  "which asks how an array lies in memory")
+    return order == "F"
 
 
 TWINS[np.reshape], TWINS[np.ravel] = _reshape, _ravel
@@ -133,79 +152,203 @@ class BroadcastTo(Primitive, twin=np.broadcast_to):
         return grad
 
 
-class Pad(Primitive):
-    """y = x with zeros around it;   dx = dy without them
+class Flip(Op, twin=np.flip):
+    """y = x with the order of its entries reversed along axes;   dx = dy with it reversed again"""
 
-    `width` is a pair (before, after) for each axis.
-    """
+    def forward(self, m: Any, *, axis: Any = None) -> Any:
+        return np.flip(m, axis)
 
-    def forward(self, x: Any, *, width: tuple[tuple[int, int], ...]) -> Any:
-        if len(width) != x.ndim or min((n for pair in width for n in pair), default=0) < 0:
-            raise ValueError(f"width={width} must have two counts for each of {x.ndim} axes")
-        y = np.zeros([before + n + after for n, (before, after) in zip(x.shape, width, strict=True)], x.dtype)
-        y[(*_within(x.shape, width), ...)] = x
-        return y
+    def expand(self, m: Any, *, axis: Any = None) -> Any:
+        axes = range(m.ndim) if axis is None else normalize_axis_tuple(axis, m.ndim)
+        return m[tuple([slice(None, None, -1 if i in axes else None) for i in range(m.ndim)])]
 
-    def backward(self, grad: Any, y: Any, x: Any, *, width: tuple[tuple[int, int], ...]) -> Any:
-        return grad[_within(x.shape, width)]
+    def backward(self, grad: Any, y: Any, m: Any, *, axis: Any = None) -> Any:
+        return np.flip(grad, axis)
 
 
-def _within(shape: tuple[int, ...], width: tuple[tuple[int, int], ...]) -> Any:
-    return tuple(slice(before, before + n) for n, (before, _) in zip(shape, width, strict=True))
+class Roll(Op):
+    """y = x with its entries shifted along axes, those from the end to the start;   dx = dy, shifted back"""
+
+    def forward(self, a: Any, *, shift: Any, axis: Any = None) -> Any:
+        return np.roll(a, shift, axis)
+
+    def expand(self, a: Any, *, shift: Any, axis: Any = None) -> Any:
+        if axis is None:
+            return np.reshape(np.roll(np.ravel(a), shift, 0), a.shape)
+        for n, i in np.broadcast(shift, axis):
+            before = (slice(None),) * normalize_axis_index(i, a.ndim)
+            start = -n % max(a.shape[i], 1)
+            a = np.concatenate([a[(*before, slice(start, None))], a[(*before, slice(0, start))]], i)
+        return a
+
+    def backward(self, grad: Any, y: Any, a: Any, *, shift: Any, axis: Any = None) -> Any:
+        return Roll.apply(grad, shift=tuple([-n for n in shift]) if isinstance(shift, tuple) else -shift, axis=axis)
 
 
-def _pad(array: Any, pad_width: Any, mode: Any = "constant", *, constant_values: Any = 0, **options: Any) -> Node:
-    if mode != "constant" or options or isinstance(pad_width, dict) or np.any(constant_values):
-        raise NotImplementedError("np.pad on nodes pads with zeros alone, by an integer or pairs of them: write "
-                                  "np.concatenate for anything else")
-    width = np.broadcast_to(pad_width, (array.ndim, 2))
-    if width.dtype.kind not in "iu":
-        raise TypeError(f"np.pad takes integers to pad by, got {width.dtype}")
-    return Pad(array, width=tuple(map(tuple, width.tolist())))
+@counterpart(np.roll)
+def _roll(a: Any, shift: Any, axis: Any = None) -> Any:
+    shift = tuple(map(operator.index, shift)) if np.ndim(shift) else operator.index(shift)
+    return Roll(a, shift=shift, axis=tuple(axis) if np.ndim(axis) else axis)
 
 
-TWINS[np.pad] = _pad
+# --------------------------------------------------------------------------------------------- axes, in other words
+
+@counterpart(np.moveaxis)
+def _moveaxis(a: Any, source: Any, destination: Any) -> Any:
+    ndim = np.ndim(a)
+    source = normalize_axis_tuple(source, ndim, "source")
+    destination = normalize_axis_tuple(destination, ndim, "destination")
+    if len(source) != len(destination):
+        raise ValueError("np.moveaxis takes as many destinations as sources")
+    order = [axis for axis in range(ndim) if axis not in source]
+    for place, axis in sorted(zip(destination, source, strict=True)):
+        order.insert(place, axis)
+    return np.transpose(a, order)
 
 
-class Concatenate(Primitive):
-    """y = the arrays one after another along an axis;   each gets its piece of dy"""
-
-    def forward(self, *arrays: Any, axis: int) -> Any:
-        return np.concatenate(arrays, axis)
-
-    def backward(self, grad: Any, y: Any, *arrays: Any, axis: int) -> Any:
-        ends = np.cumsum([array.shape[axis] for array in arrays])
-        before = (slice(None),) * (axis % y.ndim)
-        return tuple(grad[(*before, slice(end - array.shape[axis], end))]
-                     for array, end in zip(arrays, ends.tolist(), strict=True))
+@counterpart(np.rollaxis)
+def _rollaxis(a: Any, axis: int, start: int = 0) -> Any:
+    ndim = np.ndim(a)
+    axis = normalize_axis_index(axis, ndim)
+    start = normalize_axis_index(start, ndim + 1) if start >= 0 else start + ndim
+    order = [i for i in range(ndim) if i != axis]
+    order.insert(start - (axis < start), axis)
+    return np.transpose(a, order)
 
 
-def _concatenate(arrays: Any, axis: int | None = 0, **options: Any) -> Node:
-    _refuse("np.concatenate", options)
-    if axis is None:
-        return Concatenate(*(np.ravel(array) for array in arrays), axis=0)
-    return Concatenate(*arrays, axis=axis)
+@counterpart(np.matrix_transpose)
+def _matrix_transpose(x: Any, /) -> Any:
+    if np.ndim(x) < 2:
+        raise ValueError(f"np.matrix_transpose takes a matrix, or several of them, not an array of {np.ndim(x)} axes")
+    return np.swapaxes(x, -1, -2)
 
 
-def _stack(arrays: Any, axis: int = 0, **options: Any) -> Node:
-    _refuse("np.stack", options)
-    return Concatenate(*(np.expand_dims(array, axis) for array in arrays), axis=axis)
+@counterpart(np.fliplr)
+def _fliplr(m: Any) -> Any:
+    if np.ndim(m) < 2:
+        raise ValueError("np.fliplr takes an array of two axes or more")
+    return np.flip(m, 1)
 
 
-TWINS[np.concatenate], TWINS[np.stack] = _concatenate, _stack
+@counterpart(np.flipud)
+def _flipud(m: Any) -> Any:
+    if np.ndim(m) < 1:
+        raise ValueError("np.flipud takes an array of one axis or more")
+    return np.flip(m, 0)
 
 
-# ------------------------------------------------------------------------------- questions, answered without a node
+@counterpart(np.rot90)
+def _rot90(m: Any, k: int = 1, axes: Any = (0, 1)) -> Any:
+    first, second = normalize_axis_tuple(axes, np.ndim(m))
+    k %= 4
+    if k % 2:
+        m = np.swapaxes(np.flip(m, second) if k == 1 else m, first, second)
+        return m if k == 1 else np.flip(m, second)
+    return np.flip(m, (first, second)) if k else np.copy(m)
 
-def _query(function: Any, read: str) -> Any:
-    def answer(*args: Any, **options: Any) -> Any:
-        args = tuple(getattr(x, read) if isinstance(x, Node) else x for x in args)
-        return function(*args, **{k: getattr(x, read) if isinstance(x, Node) else x for k, x in options.items()})
-    return answer
+
+def _at_least(ndim: int, function: Any) -> Any:
+    def single(x: Any) -> Any:
+        shape = np.shape(x)
+        if len(shape) >= ndim:
+            return x
+        if ndim == 3 and len(shape) > 0:
+            return np.expand_dims(x, 2 if len(shape) == 2 else (0, 2))
+        return np.expand_dims(x, tuple(range(ndim - len(shape))))
+
+    def several(*arys: Any) -> Any:
+        found = tuple(single(x) if isinstance(x, Node) else function(x) for x in arys)
+        return found[0] if len(found) == 1 else found
+
+    return several
 
 
-_function: Any
-for _function in (np.shape, np.ndim, np.size, np.result_type, np.zeros_like, np.ones_like, np.empty_like, np.full_like):
-    TWINS[_function] = _query(_function, "_value")  # about shape and type alone: may be asked in code that is traced
-for _function in (np.allclose, np.array_equal, np.isclose):
-    TWINS[_function] = _query(_function, "value")
+for _n, _f in enumerate((np.atleast_1d, np.atleast_2d, np.atleast_3d), 1):
+    counterpart(_f)(_at_least(_n, _f))
+
+
+@counterpart(np.broadcast_arrays)
+def _broadcast_arrays(*args: Any, subok: bool = False) -> Any:
+    shape = np.broadcast_shapes(*map(np.shape, args))
+    return tuple(np.broadcast_to(x, shape) for x in args)
+
+
+@counterpart(np.meshgrid)
+def _meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = "xy") -> Any:
+    if indexing not in ("xy", "ij"):
+        raise ValueError(f"np.meshgrid takes indexing='xy' or 'ij', not {indexing!r}")
+    places = [*range(len(xi))]
+    if indexing == "xy":
+        places[:2] = places[:2][::-1]
+    grids = [np.reshape(x, [-1 if i == p else 1 for i in range(len(xi))]) for x, p in zip(xi, places, strict=True)]
+    return tuple(grids) if sparse else _broadcast_arrays(*grids)
+
+
+@counterpart(np.lib.stride_tricks.sliding_window_view)
+def _sliding_window_view(x: Any, window_shape: Any, axis: Any = None) -> Any:
+    lengths = tuple(window_shape) if np.ndim(window_shape) else (window_shape,)
+    axes = range(x.ndim) if axis is None else normalize_axis_tuple(axis, x.ndim, allow_duplicate=True)
+    if len(lengths) != len(axes):
+        raise ValueError("sliding_window_view takes as many lengths as axes")
+    for k, i in zip(lengths, axes, strict=True):
+        if not 0 <= k <= x.shape[i]:
+            raise ValueError(f"sliding_window_view: no window of length {k} fits an axis of length {x.shape[i]}")
+        places = np.arange(x.shape[i] - k + 1)[:, None] + np.arange(k)
+        x = np.moveaxis(np.take(x, places, i), i + 1, -1)
+    return x
+
+
+# ------------------------------------------------------------------------------------------------------- diagonals
+
+@counterpart(np.diagonal)
+def _diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
+    if np.ndim(a) < 2:
+        raise ValueError("np.diagonal takes an array of two axes or more")
+    if normalize_axis_index(axis1, np.ndim(a)) == normalize_axis_index(axis2, np.ndim(a)):
+        raise ValueError("axis1 and axis2 cannot be the same")
+    a = np.moveaxis(a, (axis1, axis2), (-2, -1))
+    *rest, m, n = np.shape(a)
+    return np.reshape(a, (*rest, m * n))[..., _every(m, n, operator.index(offset))]
+
+
+def _every(m: int, n: int, k: int) -> slice:
+    """Where the k-th diagonal of a matrix (m, n) lies, if its rows are one after the other."""
+    count = max(min(m, n - k) if k >= 0 else min(m + k, n), 0)
+    start = k if k >= 0 else -k * n
+    return slice(start, start + (count - 1) * (n + 1) + 1, n + 1) if count else slice(0, 0)
+
+
+@counterpart(np.diag)
+def _diag(v: Any, k: int = 0) -> Any:
+    if np.ndim(v) == 2:
+        return np.diagonal(v, k)
+    if np.ndim(v) != 1:
+        raise ValueError("np.diag takes a matrix or a vector")
+    n = len(v) + abs(operator.index(k))
+    return np.reshape(ScatterAdd(v, shape=(n * n,), index=(_every(n, n, k),)), (n, n))
+
+
+@counterpart(np.diagflat)
+def _diagflat(v: Any, k: int = 0) -> Any:
+    return np.diag(np.ravel(v), k)
+
+
+@counterpart(np.trace)
+def _trace(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None) -> Any:
+    return np.sum(np.diagonal(a, offset, axis1, axis2), axis=-1, dtype=dtype)
+
+
+@counterpart(np.tril)
+def _tril(m: Any, k: int = 0) -> Any:
+    return Keep.apply(m, _below(np.shape(m), k))
+
+
+@counterpart(np.triu)
+def _triu(m: Any, k: int = 0) -> Any:
+    return Keep.apply(m, ~_below(np.shape(m), k - 1))
+
+
+def _below(shape: tuple[int, ...], k: int) -> Any:
+    """Where a matrix of a shape lies on or below its k-th diagonal."""
+    rows, columns = shape[-2:] if len(shape) > 1 else shape * 2
+    return np.tri(rows, columns, k, bool)
