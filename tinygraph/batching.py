@@ -254,6 +254,7 @@ def _update(op: Op, x: Any, v: Any, *arrays: Any) -> Any:
     index, parts, order = _indexed(op, arrays, n, ndim, 2)
     if np.ndim(w) or v is not w:  # a number goes anywhere
         row: Any = np.reshape(v, (1, *np.shape(v))) if v is w else v
+        row = _shaped(row, (len(row), *np.shape(w)[max(np.ndim(w) - ndim, 0):]))  # NumPy allows more axes of length 1
         v = _lifted(row, ndim)
         v = _reordered(v, sorted(order, key=order.__getitem__))
     return type(op)(_repeated(n, x, own), v, *parts, index=index)
