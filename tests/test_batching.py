@@ -585,3 +585,13 @@ def test_few_columns_and_many_rows_are_computed_by_columns(monkeypatch):
     tg.jacobian(lambda x: A.T @ x)(np.ones(1000))
     tg.jacobian(lambda x: np.tanh(A[:100, :1] @ np.ones(1) * x))(np.ones(100))
     assert len(made) == 1
+
+
+def test_complex_values_by_real_arguments():
+    """Rows would be real: the gradient of the real part alone."""
+    t = np.array([0.3, 1.0, -0.5])
+    J = tg.jacobian(lambda t: np.exp(t * (1 + 2j)))(t)
+    assert J.dtype == complex
+    expected = np.diag((1 + 2j) * np.exp(t * (1 + 2j)))
+    close(J.real, expected.real)
+    close(J.imag, expected.imag)

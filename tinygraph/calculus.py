@@ -229,13 +229,13 @@ def _like(f: Function) -> Callable[[Function], Function]:
 
 def _jacobians(record: Record) -> list[Any]:
     """The derivatives of each entry of the output by each leaf of the arguments: output's shape, then the leaf's."""
-    record.check_analytic()
     n, shape, dtype = record.output.size, record.output.shape, record.output.dtype
-    if dtype.kind == "c" and any(x.dtype.kind == "f" for x in record.variables):  # rows are real where arguments are
+    if dtype.kind == "c" and not any(x.dtype.kind == "c" for x in record.variables):  # rows would be real
         if (found := _batched_columns(record)) is None:
             raise NotImplementedError("jacobian of a complex value by a real argument, through an op whose rule cannot "
                                       "be traced: take np.real and np.imag of the value apart")
         return found
+    record.check_analytic()
     if not getattr(WATCHER.get(), "detector", False):  # which wants to see each sweep
         if _has_few_columns(record) and not (record.traced and _selects(record.tape)):
             found = _batched_columns(record)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from .batching import RULES
-from .node import TRACE, Node, Value, describe, plain_array
+from .node import MAPPING, TRACE, Node, Value, describe, plain_array
 from .op import Primitive
 from .ops.joining import Concatenate
 from .ops.shaping import Identity, Reshape
@@ -109,7 +109,7 @@ class Record:
         if self.output.dtype.kind != "c":
             return
         if all(x.dtype.kind == "c" for x in self.variables):
-            if TRACE.get() is not None:
+            if TRACE.get() is not None or MAPPING.get() is not None:  # it cannot be told without values
                 return
             c = generic(self.output)
             pairs = zip(*(self.tape.backprop(self.variables, turn * c) for turn in (1, 1j)), strict=True)
