@@ -150,6 +150,28 @@ def test_repeated_eigenvalues_in_one_matrix_of_a_batch():
     close(tg.grad(lambda A: np.sum(linalg.eigvalsh(A) ** 2))(batch), 2 * batch)
 
 
+@pytest.mark.parametrize(("f", "of"), [
+    (lambda A: linalg.eigh(A + np.conj(A.T))[1], "eigh"), (lambda A: linalg.svd(A)[0], "svd"),
+    (lambda A: linalg.svd(A, full_matrices=False)[2], "svd"), (lambda A: linalg.eig(A)[1], "eig")],
+    ids=["eigh", "U", "Vh", "eig"])
+def test_the_phase_of_a_complex_vector_is_a_choice(f, of):
+    A = np.diag([1.0, 2, 3, 4]) + 0.1 * B + 0.1j * C
+    with pytest.raises(linalg.LinAlgError, match=rf"np\.linalg\.{of} of \(4, 4\).*phase"):
+        tg.grad(lambda A: np.real(np.sum(f(A) * C)))(A)
+    close(tg.grad(lambda A: np.sum(np.abs(f(A)) ** 2))(A), 0 * A)
+
+
+def test_a_real_matrix_with_complex_eigenvalues():
+    """Its gradient is real; a complex result is refused, as always."""
+    A = np.array([[1.0, 2.0, 0.0], [-3.0, 0.5, 1.0], [0.0, 0.3, 2.0]])
+    grad = tg.grad(lambda A: np.real(np.sum(linalg.eigvals(A) ** 3)))(A)
+    assert grad.dtype == float
+    close(grad, 3 * (A @ A).T)  # of the trace of A³
+    close(tg.grad(lambda A: np.sum(linalg.eigvals(A)))(np.eye(3)), np.eye(3))
+    with pytest.raises(TypeError, match="complex"):
+        tg.grad(lambda A: np.sum(linalg.eigvals(A)))(A)
+
+
 def test_symmetric_gradients():
     A = Q @ np.diag([1.0, 2, 3, 4]) @ Q.T
     for f in (linalg.cholesky, linalg.eigvalsh, lambda A: linalg.eigh(A)[1] ** 2,

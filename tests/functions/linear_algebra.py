@@ -9,6 +9,7 @@ import numpy as np
 
 from ..cases.registry import anywhere, distinct, integral, nonzero
 from .registry import call
+from .ufuncs import complex_of
 
 linalg = np.linalg
 
@@ -42,9 +43,9 @@ def symmetric(f, x, **options):
 
 
 def in_any_order(f, x):
-    """What does not depend on the order of the eigenvalues, nor on the signs of the vectors."""
+    """What does not depend on the order of the eigenvalues, nor on the signs or phases of the vectors."""
     w, V = f(x)
-    return np.sum(w ** 3, axis=-1), (V * np.expand_dims(w * w, -2)) @ swapped(V)
+    return np.sum(w ** 3, axis=-1), (V * np.expand_dims(w * w, -2)) @ np.conj(swapped(V))
 
 
 def signed_symmetric(f, x, **options):
@@ -176,3 +177,56 @@ call(linalg.vecdot, (anywhere, (2, 3)), (anywhere, (3,)))
 call(linalg.vecdot, (anywhere, (2, 3)), (anywhere, (2, 1)), axis=0)
 call(linalg.cross, (anywhere, (2, 3)), (anywhere, (3,)), analytic=True)
 call(linalg.cross, (anywhere, (3, 2)), (anywhere, (3, 2)), axis=0, analytic=True)
+
+# --------------------------------------------------------------------------------------------------- complex matrices
+# Of eigenvectors and singular vectors, what does not depend on their phases.
+
+z = complex_of(regular, lambda u: 0.6 * np.sin(20 * u))
+
+
+def adjoint(x):
+    return np.conj(swapped(x))
+
+
+def hermitian(f, x, **options):
+    return f(x + adjoint(x), **options)
+
+
+def hermitian_positive(f, x, **options):
+    return f(x @ adjoint(x) + np.eye(x.shape[-1], dtype=x.dtype), **options)
+
+
+def projections(f, x):
+    """Of each vector but the first, times the first row."""
+    w, V = hermitian(f, x)
+    return w, V * np.conj(V[..., :1, :])
+
+
+def factors_without_phase(f, x, **options):
+    U, s, Vh = f(x, **options)
+    return U * np.conj(U[..., :1, :]), s, U * np.expand_dims(Vh[..., 0], -2)
+
+
+for function in (linalg.inv, linalg.det, linalg.slogdet, linalg.svdvals):
+    call(function, (z, (2, 3, 3)), note="complex", jax=False)
+call(linalg.solve, (z, (3, 3)), (complex_of(anywhere), (3,)), note="complex")
+call(linalg.solve, (regular, (3, 3)), (complex_of(anywhere), (3,)), note="complex right side")
+for shape in ((4, 2), (2, 4)):
+    call(linalg.pinv, (z, shape), note="complex", jax=False)
+    call(linalg.qr, (z, shape), note="complex", jax=False)
+    call(linalg.svd, (z, shape), note="complex", form=factors_without_phase, full_matrices=False, jax=False)
+call(linalg.lstsq, (z, (4, 3)), (complex_of(anywhere), (4, 2)), note="complex", form=without_rank, jax=False)
+for upper in (False, True):
+    call(linalg.cholesky, (z, (3, 3)), note="complex", form=hermitian_positive, upper=upper, jax=False)
+call(linalg.eigh, (z, (3, 3)), note="complex", form=projections, jax=False)
+call(linalg.eigvalsh, (z, (3, 3)), note="complex", form=hermitian, jax=False)
+call(linalg.eig, (complex_of(nearly_diagonal, lambda u: 0.2 * u), (3, 3)), note="complex", form=in_any_order, jax=False)
+call(linalg.eig, (anywhere, (2, 2)), note="of turns", dynamic=True, jax=False, narrow=False,
+     form=lambda f, x: np.sum(f(x * 0.1 + np.array([[0.0, 1.0], [-2.0, 0.5]]))[0] ** 3))
+for order in (None, 1, 3, np.inf):
+    call(linalg.norm, (complex_of(magnitudes), (4,)), note="complex", ord=order)
+for order in ("fro", "nuc", 2, 1):
+    call(linalg.norm, (complex_of(magnitudes), (2, 3)), note="complex", ord=order)
+call(linalg.vecdot, (complex_of(anywhere), (2, 3)), (complex_of(anywhere), (3,)), note="complex")
+call(linalg.matrix_power, (z, (3, 3)), n=-2, note="complex")
+call(linalg.matrix_rank, (z, (3, 3)), note="complex", flat=True)

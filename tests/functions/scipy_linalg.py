@@ -5,8 +5,9 @@ import numpy as np
 from tinygraph.scipy import linalg
 
 from ..cases.registry import anywhere
-from .linear_algebra import positive_definite, regular, signed_factors, symmetric
+from .linear_algebra import hermitian_positive, positive_definite, regular, signed_factors, symmetric, z
 from .registry import call
+from .ufuncs import complex_of
 
 
 def small(u):
@@ -79,3 +80,17 @@ call(linalg.circulant, (anywhere, (3,)), analytic=True, jax=False)
 for options in ({}, {"ord": 1}, {"ord": "fro", "keepdims": True, "axis": (0, 1)}):
     call(linalg.norm, (regular, (2, 3)), form=lambda f, x, options=options: f(x + 1, **options), note=str(options),
          narrow=False, jax=False)
+
+y = complex_of(anywhere)
+for function in (linalg.expm, linalg.logm, linalg.sqrtm, linalg.polar):
+    call(function, (z, (3, 3)), note="complex", narrow=False, jax=False)
+call(linalg.sqrtm, (regular, (2, 2)), form=lambda f, x: f(-x), note="with a complex root", narrow=False, dynamic=True,
+     jax=False)
+call(linalg.solve_sylvester, (z, (3, 3)), (z, (2, 2)), (y, (3, 2)), note="complex", jax=False)
+call(linalg.solve_continuous_lyapunov, (z, (3, 3)), (y, (3, 3)), note="complex", narrow=False, jax=False)
+for trans in ("T", "C"):
+    call(linalg.solve_triangular, (z, (3, 3)), (y, (3,)), trans=trans, note="complex", jax=False)
+call(linalg.cho_solve, (z, (3, 3)), (y, (3,)), note="complex", jax=False,
+     form=lambda f, a, b: hermitian_positive(lambda a: f(linalg.cho_factor(a), b), a))
+call(linalg.lu, (z, (4, 2)), form=lambda f, x: f(x)[1:], note="complex", jax=False)
+call(linalg.toeplitz, (y, (3,)), note="complex", jax=False)
