@@ -138,6 +138,25 @@ def test_what_the_gradients_by_values_and_vectors_do_not_tell(A, M):
         tg.grad(f)(A)
 
 
+@pytest.mark.parametrize("M", [B, np.ones((4, 4)), C @ C.T], ids=["any", "ones", "symmetric"])
+def test_a_function_that_is_zero_at_repeated_eigenvalues(M):
+    """The gradient by the vectors is 0, but they are used: the logarithm of the identity matrix is an example."""
+    def logarithm(A: Any) -> Any:
+        w, V = linalg.eigh(A)
+        return np.sum((V * np.log(w)) @ V.T * M)
+
+    def shrunk(A: Any) -> Any:
+        U, s, Vh = linalg.svd(A)
+        return np.sum((U * (s - 1)) @ Vh * M)
+
+    for f in (logarithm, shrunk):
+        with pytest.raises(linalg.LinAlgError, match="sqrtm"):
+            tg.grad(f)(np.eye(4))
+        with pytest.raises(linalg.LinAlgError, match="sqrtm"):
+            tg.compile(tg.grad(f), target="numpy")(np.eye(4))
+    close(tg.grad(lambda A: np.sum(of_scipy.logm(A) * M))(np.eye(4)), M)
+
+
 def test_second_derivatives_by_repeated_eigenvalues():
     A = REPEATED[2]
     close(tg.hessian(lambda A: np.sum(linalg.eigvalsh(A)))(A), np.zeros((4, 4, 4, 4)))

@@ -19,7 +19,7 @@ from .node import TRACE, WATCHER, Node, Value, describe
 from .op import Elementwise, Op, run_traced
 from .ops.accumulation import CumLogAddExp, CumMax, CumMin, CumProd, CumSum, Recurrence
 from .ops.convolution import FoldWindows, MaxPool2D, Windows
-from .ops.decompositions import QR, SVD, Cholesky, Eig, Eigh, OverGaps, TieMeans
+from .ops.decompositions import QR, SVD, Cholesky, Eig, Eigh, Marked, OverGaps, TieMeans
 from .ops.fourier import FFT, IFFT, IRFFT, RFFT
 from .ops.indexing import LastAt, MaxAt, MinAt, SetAt
 from .ops.joining import Concatenate, Pad
@@ -285,7 +285,7 @@ RULES: dict[type[Op], Rule] = {
     **dict.fromkeys([Cast, CastToInteger, FoldWindows, GELU, InRange, MaxPool2D, ReLU, StopGradient, Windows], _same),
     **dict.fromkeys([ExpandDims, Reshape, Squeeze], _reshape),
     **dict.fromkeys([Cholesky, Det, Eig, Eigh, Inv, MatrixRank, Pinv, QR, SLogDet, SVD], _same),
-    **dict.fromkeys([Cofactors, Recurrence, Reorder, TieMeans], _all_repeated),
+    **dict.fromkeys([Cofactors, Marked, Recurrence, Reorder, TieMeans], _all_repeated),
     LeastSquares: _one_by_one,
     OverGaps: _elementwise,
     Solve: _solve,

@@ -36,7 +36,7 @@ from .arithmetic import (
 )
 from .complex_numbers import Conjugate, Imag, Real
 from .convolution import Conv2D, FoldWindows, MaxPool2D, Windows
-from .decompositions import QR, SVD, Cholesky, Eig, Eigh, OverGaps, TieMeans
+from .decompositions import QR, SVD, Cholesky, Eig, Eigh, Marked, OverGaps, TieMeans
 from .discrete import (
     BitwiseAnd,
     BitwiseCount,
@@ -256,6 +256,7 @@ __all__ = [
     "LogicalXor",
     "Logm",
     "Mantissa",
+    "Marked",
     "MatMul",
     "MatrixRank",
     "Max",

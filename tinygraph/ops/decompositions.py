@@ -157,19 +157,21 @@ class TieMeans(Primitive):
     """y = g, and where eigenvalues w are equal the mean of their g;   dg = the means of dy, or dy where g are equal
 
     So the gradient of the largest eigenvalue is that of least norm where it is repeated. P are the products of the
-    vectors with the gradient by them: LinAlgError if the function uses vectors and values of a tie together.
+    vectors with the gradient by them, and `used` is not 0 if there was one: LinAlgError if the function uses vectors
+    and values of a tie together.
     """
 
-    def forward(self, g: Any, P: Any, w: Any, *, of: str = "", strict: bool = True) -> Any:
-        return _tie_means(g, P, w, of, strict and not unknown(g, P, w))
+    def forward(self, g: Any, P: Any, w: Any, used: Any, *, of: str = "", strict: bool = True) -> Any:
+        return _tie_means(g, P, w, used, of, strict and not unknown(g, P, w, used))
 
-    def backward(self, grad: Any, y: Any, g: Any, P: Any, w: Any, *, of: str = "", strict: bool = True) -> Any:
+    def backward(self, grad: Any, y: Any, g: Any, P: Any, w: Any, used: Any, *, of: str = "",
+                 strict: bool = True) -> Any:
         even = abs(y - g) <= abs(y) * np.finfo(y.dtype).eps ** 0.5  # beside w, where nothing is tied, y is g as well
-        return np.where(even, grad, TieMeans.apply(grad, P, w, of=of, strict=False)), None, None
+        return np.where(even, grad, TieMeans.apply(grad, P, w, used, of=of, strict=False)), None, None, None
 
 
 @opaque
-def _tie_means(g: Any, P: Any, w: Any, of: str, strict: bool) -> Any:
+def _tie_means(g: Any, P: Any, w: Any, used: Any, of: str, strict: bool) -> Any:
     n = w.shape[-1]
     ties = abs(w[..., None, :] - w[..., None]) <= _small(w[..., None])
     if np.count_nonzero(ties) == w.size:
@@ -189,9 +191,25 @@ def _tie_means(g: Any, P: Any, w: Any, of: str, strict: bool) -> Any:
         beside = somewhere((ties & ~np.eye(n, dtype=bool) & (abs(P) > limit)).any(-1))
         uneven = somewhere(abs(diagonal - means(diagonal)) > limit[..., 0])
         of_values = somewhere(abs(g - means(g)) > accuracy * _largest(g[..., None])[..., 0])
-        if (of_values & (beside | uneven) | (beside ^ uneven)).any():
+        hidden = (used != 0) & (limit[..., 0] == 0) & somewhere(ties.sum(-1) > 1) & somewhere(g != 0)
+        if (of_values & (beside | uneven) | (beside ^ uneven) | hidden).any():
             raise np.linalg.LinAlgError(_MIXED.format(of))
     return means(g)
+
+
+class Marked(Primitive):
+    """y = x;   dx = dy, and the gradient by `mark` is 1: it says that something was done with y, be dy 0 or not"""
+
+    def forward(self, x: Any, mark: Any) -> Any:
+        return x
+
+    def backward(self, grad: Any, y: Any, x: Any, mark: Any) -> Any:
+        return grad, lambda: np.ones_like(mark)
+
+
+def _marked(results: Any, axes: int) -> Any:
+    """The factors packed, and a 0 that says in a gradient whether one of vectors was used."""
+    return pack([*results, np.zeros((*results[-1].shape[:axes], 1), results[-1].dtype)], axes)
 
 
 def _gaps(w: Any, sign: int = -1) -> Any:
@@ -212,26 +230,26 @@ class Eigh(Primitive):
         return _eigh(a, UPLO)
 
     def backward(self, grad: Any, y: Any, a: Any, *, UPLO: str = "L") -> Any:
-        (w, V), (dw, dV) = (_values_and_vectors(x, a.shape[-1]) for x in (y, grad))
+        (w, V, _), (dw, dV, used) = (_values_and_vectors(x, a.shape[-1]) for x in (y, grad))
         w, P, of = real(w), transposed(V) @ dV, f"np.linalg.eigh of {a.shape}"
         K = OverGaps.apply(_skew(P), _gaps(w), P, np.expand_dims(w, -1), of=of)
-        K = K + on_diagonal(TieMeans.apply(real(dw), P, w, of=of))
+        K = K + on_diagonal(TieMeans.apply(real(dw), P, w, used, of=of))
         return _hermitian(conjugate(V) @ K @ transposed(V))
 
 
 @opaque
 def _eigh(A: Any, UPLO: Any) -> Any:
-    return pack(np.linalg.eigh(A, UPLO), A.ndim - 2)
+    return _marked(np.linalg.eigh(A, UPLO), A.ndim - 2)
 
 
 def _values_and_vectors(packed: Any, n: int) -> list[Any]:
-    return unpack(packed, [(n,), (n, n)])
+    return unpack(packed, [(n,), (n, n), (1,)])
 
 
 @counterpart(np.linalg.eigh)
 def _eigh_of_node(a: Any, UPLO: str = "L") -> Any:
-    w, V = _values_and_vectors(Eigh(a, UPLO=UPLO.upper()), a.shape[-1])
-    return result_of(np.linalg.eigh)(real(w), V)
+    w, V, mark = _values_and_vectors(Eigh(a, UPLO=UPLO.upper()), a.shape[-1])
+    return result_of(np.linalg.eigh)(real(w), Marked(V, mark))
 
 
 @counterpart(np.linalg.eigvalsh)
@@ -249,10 +267,11 @@ class Eig(Primitive):
         return _eig(a)
 
     def backward(self, grad: Any, y: Any, a: Any) -> Any:
-        (w, V), (dw, dV) = (_values_and_vectors(x, a.shape[-1]) for x in (y, grad))
+        (w, V, _), (dw, dV, used) = (_values_and_vectors(x, a.shape[-1]) for x in (y, grad))
         P, of = transposed(V) @ dV, f"np.linalg.eig of {a.shape}"
         Q = P - conjugate(adjoint(V) @ V) * np.expand_dims(real(from_diagonal(P)), -2)
-        K = OverGaps.apply(Q, _gaps(w), P, np.expand_dims(w, -1), of=of) + on_diagonal(TieMeans.apply(dw, P, w, of=of))
+        K = OverGaps.apply(Q, _gaps(w), P, np.expand_dims(w, -1), of=of)
+        K = K + on_diagonal(TieMeans.apply(dw, P, w, used, of=of))
         return np.linalg.solve(transposed(V), K @ transposed(V))
 
 
@@ -265,12 +284,13 @@ def _eig(A: Any) -> Any:
 
 @opaque
 def _eig_of_array(A: Any) -> Any:
-    return pack(np.linalg.eig(A), A.ndim - 2)
+    return _marked(np.linalg.eig(A), A.ndim - 2)
 
 
 @counterpart(np.linalg.eig)
 def _eig_of_node(a: Any) -> Any:
-    return result_of(np.linalg.eig)(*_values_and_vectors(Eig(a), a.shape[-1]))
+    w, V, mark = _values_and_vectors(Eig(a), a.shape[-1])
+    return result_of(np.linalg.eig)(w, Marked(V, mark))
 
 
 @counterpart(np.linalg.eigvals)
@@ -292,7 +312,7 @@ class SVD(Primitive):
         return _svd(a, full_matrices, hermitian)
 
     def backward(self, grad: Any, y: Any, a: Any, *, full_matrices: bool = False, hermitian: bool = False) -> Any:
-        (U, s, Vh), (dU, ds, dVh) = (_usv(x, a.shape, full_matrices) for x in (y, grad))
+        (U, s, Vh, _), (dU, ds, dVh, used) = (_usv(x, a.shape, full_matrices) for x in (y, grad))
         k, of = min(a.shape[-2:]), f"np.linalg.svd of {a.shape}"
         if full_matrices and a.shape[-2] > k:
             U, dU = U[..., :k], _without_rest(dU, U, k, of)
@@ -307,7 +327,7 @@ class SVD(Primitive):
 
         ds = Keep.apply(ds, s > s[..., :1] * (10 * max(a.shape[-2:]) * np.finfo(s.dtype).eps))
         K = over(_skew(P + R), _gaps(s)) + over(_skew(P - R), _gaps(s, 1))
-        left = conjugate(U) @ (K + on_diagonal(TieMeans.apply(ds, P + R, s, of=of)))
+        left = conjugate(U) @ (K + on_diagonal(TieMeans.apply(ds, P + R, s, used, of=of)))
         if a.shape[-2] > k:
             left = left + over(dU - conjugate(U) @ P, np.expand_dims(s, -2))
         dA = left @ conjugate(Vh)
@@ -318,20 +338,20 @@ class SVD(Primitive):
 
 @opaque
 def _svd(A: Any, full_matrices: bool, hermitian: bool) -> Any:
-    return pack(np.linalg.svd(A, full_matrices, hermitian=hermitian), A.ndim - 2)
+    return _marked(np.linalg.svd(A, full_matrices, hermitian=hermitian), A.ndim - 2)
 
 
 def _usv(packed: Any, shape: tuple[int, ...], full_matrices: bool) -> list[Any]:
     m, n = shape[-2:]
     k = min(m, n)
-    return unpack(packed, [(m, m), (k,), (n, n)] if full_matrices else [(m, k), (k,), (k, n)])
+    return unpack(packed, [(m, m), (k,), (n, n), (1,)] if full_matrices else [(m, k), (k,), (k, n), (1,)])
 
 
 @counterpart(np.linalg.svd)
 def _svd_of_node(a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: bool = False) -> Any:
     full_matrices = bool(full_matrices and compute_uv)
-    U, s, Vh = _usv(SVD(a, full_matrices=full_matrices, hermitian=bool(hermitian)), a.shape, full_matrices)
-    return result_of(np.linalg.svd)(U, real(s), Vh) if compute_uv else real(s)
+    U, s, Vh, mark = _usv(SVD(a, full_matrices=full_matrices, hermitian=bool(hermitian)), a.shape, full_matrices)
+    return result_of(np.linalg.svd)(Marked(U, mark), real(s), Marked(Vh, mark)) if compute_uv else real(s)
 
 
 @counterpart(np.linalg.svdvals)
