@@ -30,7 +30,7 @@ class Entry:
         bar = "" if self.error == 0 else f" ± {self.error:.1g}"
         if self.status == "kink" or self.low != self.high:
             where = "lies in" if self.status in GOOD else "does not lie in"
-            return (f"{place} not differentiable here: left or right {self.low:.6g} and {self.high:.6g}{bar}, "
+            return (f"{place} not differentiable here: slopes {self.low:.6g} and {self.high:.6g}{bar}, "
                     f"yours, {self.yours:.6g}, {where} [{self.low:.6g}, {self.high:.6g}]").strip()
         return f"{place} yours {self.yours:.10g}, numerical {self.low:.10g}{bar}".strip()
 

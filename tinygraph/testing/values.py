@@ -87,6 +87,9 @@ class _Judge:
         directions[self.which] = direction.reshape(self.x.shape)
         slopes = probe.slopes(directions)
         low, high, error = slopes.weighted(self.claim.weights)
+        # Where one output alone depends on the entry, people think of the derivative of that.
+        moved = np.flatnonzero((slopes.left != 0) | (slopes.right != 0))
+        self.unit_of = float(self.claim.weights[moved[0]]) if moved.size == 1 else 1.0
         endless = bool((slopes.endless & (self.claim.weights != 0)).any())
         kink = bool((slopes.kink & (self.claim.weights != 0)).any())
         if endless:
@@ -118,7 +121,9 @@ class _Judge:
         yours = float(self.yours.flat[j])
         low, high, error, status = self._look(unit, yours, self.noise[j])
         index = tuple(int(k) for k in np.unravel_index(j, self.x.shape)) if self.x.ndim else ()
-        return Entry(index, yours, low, high, error, status)
+        w = self.unit_of or 1.0
+        low, high = sorted([low / w, high / w])
+        return Entry(index, yours / w + 0.0, low + 0.0, high + 0.0, error / abs(w), status)
 
     def joint(self, kinks: Sequence[Entry]) -> Entry | None:
         """Along all kinks at once the function may be smooth (a tie moves as one), and then the gradient must fit."""
