@@ -1,6 +1,7 @@
 """What all tests share: how hard Hypothesis looks, what the optional libraries are told, and no skips in CI."""
 
 import os
+from collections import Counter
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -17,6 +18,8 @@ unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow]
 settings.register_profile("fixed", unhurried, derandomize=True, max_examples=50)
 settings.register_profile("deep", unhurried, derandomize=False, max_examples=2000)
 settings.load_profile("fixed")
+
+FEW_CASES = 20  # of one test, which are all run whatever the sample is
 
 # Measurements, not tests; they import rivals that the tests do without.
 collect_ignore = ["benchmarks"]
@@ -58,6 +61,25 @@ class SkipsAreFailures:
             report.outcome = "failed"
             report.longrepr = f"{reason} (in CI a skip is a failure)"
         return report
+
+
+def pytest_addoption(parser):
+    parser.addoption("--sample", type=int, default=1, metavar="N", help="of tests with many cases run every Nth case")
+
+
+def pytest_collection_modifyitems(config, items):
+    """A sample leaves a test of few cases as it is; of a test of many it keeps every Nth, in the order of collection."""
+    every = config.getoption("sample")
+    if every > 1:
+        seen, dropped = Counter(), []
+        for item in items:
+            test = getattr(item, "originalname", item.name), item.path
+            seen[test] += 1
+            if seen[test] > FEW_CASES and seen[test] % every:
+                dropped.append(item)
+        config.hook.pytest_deselected(items=dropped)
+        gone = set(dropped)
+        items[:] = [item for item in items if item not in gone]
 
 
 def pytest_configure(config):
