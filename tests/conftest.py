@@ -68,7 +68,7 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(config, items):
-    """A sample leaves tests of few cases as they are; of those of many it keeps every Nth, in the order of collection."""
+    """A sample leaves tests of few cases as they are; of those of many it keeps every Nth."""
     every = config.getoption("sample")
     if every > 1:
         seen, dropped = Counter(), []
