@@ -57,6 +57,10 @@ def test_divmod_and_round():
     np.testing.assert_array_equal(x.round(1).value, X.round(1))
 
 
+def test_clip_of_an_array_by_a_node():
+    np.testing.assert_array_equal(X.clip(tg.constant(0.0), 1).value, X.clip(0, 1))
+
+
 def test_ndarray_methods():
     z = tg.constant(X + 1j)
     for found, wanted in [(z.real, X), (z.imag, 1 + 0 * X), (z.conj(), X - 1j), (z.conjugate(), X - 1j),

@@ -20,6 +20,7 @@ from .op import Elementwise, Op, run_traced
 from .ops.accumulation import CumLogAddExp, CumMax, CumMin, CumProd, CumSum, Recurrence
 from .ops.convolution import FoldWindows, MaxPool2D, Windows
 from .ops.decompositions import QR, SVD, Cholesky, Eig, Eigh, Marked, OverGaps, TieMeans
+from .ops.discrete import Unwrap
 from .ops.fourier import FFT, IFFT, IRFFT, RFFT
 from .ops.indexing import LastAt, MaxAt, MinAt, SetAt
 from .ops.joining import Concatenate, Pad
@@ -295,7 +296,7 @@ RULES: dict[type[Op], Rule] = {
     **dict.fromkeys([ArgMax, ArgMin], _arg_extreme),
     ArgRank: _arg_rank,
     SearchSorted: _search_sorted,
-    **dict.fromkeys([FFT, IFFT, IRFFT, RFFT], _along_axes),
+    **dict.fromkeys([FFT, IFFT, IRFFT, RFFT, Unwrap], _along_axes),
     BroadcastTo: _broadcast_to,
     Concatenate: _concatenate,
     Convolve: _convolve,

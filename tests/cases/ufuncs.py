@@ -3,12 +3,17 @@
 import math
 from typing import Any
 
+import hypothesis.extra.numpy as hnp
 import numpy as np
+from hypothesis import strategies as st
 
 from tinygraph import ops
 
 from .registry import (
+    Case,
     Domain,
+    add,
+    add_random,
     anywhere,
     entry_by_entry,
     even,
@@ -161,3 +166,29 @@ for op, function in [(ops.Floor, math.floor), (ops.Ceil, math.ceil), (ops.Trunc,
 pointwise(ops.Spacing, entry_by_entry(math.ulp, float), positive, flat=True)
 pointwise(ops.Round, lambda a, decimals=0: entry_by_entry(lambda x: round(x, decimals), float)(a), anywhere, flat=True,
           options={"decimals": 1})
+
+
+# ----------------------------------------------------------------------------------------------------- jumps taken out
+
+def twos(u: np.ndarray) -> np.ndarray:
+    """Multiples of 2, nearly: differences keep their distance from π and 2.5 and the like."""
+    return 2 * np.round(4 * u) + 0.2 * u
+
+
+def unwrapped(p: Any, discont: Any = None, axis: int = -1, period: float = 2 * np.pi) -> Any:
+    """Each entry is shifted by whole periods to where it is nearest to the one before it, if it is far from that."""
+    rows = [np.array(row) for row in np.moveaxis(p, axis, 0)]
+    for i in range(1, len(rows)):
+        step, plain = rows[i] - rows[i - 1], p.take(i, axis) - p.take(i - 1, axis)
+        far = np.abs(np.real(plain)) >= max(period / 2 if discont is None else discont, period / 2)
+        shifted = step - period * np.round(np.real(step) / period)
+        rows[i] = rows[i - 1] + np.where(far, shifted, plain)
+    return np.stack(rows, axis) if rows else p
+
+
+for shape, options in [((5,), {}), ((2, 4), {}), ((4, 2), {"axis": 0}), ((2, 5), {"period": 5.0}),
+                       ((5,), {"discont": 5.0}), ((2, 0), {}), ((1,), {})]:
+    add(ops.Unwrap, unwrapped, (twos, shape), analytic=False, **options)
+add_random(ops.Unwrap, hnp.array_shapes(max_dims=3, max_side=4).flatmap(
+    lambda shape: st.integers(-len(shape), len(shape) - 1).map(
+        lambda axis: Case(ops.Unwrap, unwrapped, [(twos, shape)], {"axis": axis}, analytic=False))))

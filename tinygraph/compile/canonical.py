@@ -267,7 +267,7 @@ def _numbers(r: Rewriter, i: Instruction) -> Any:
     """Among floats a whole Python number is a float, too."""
     first = 1 if i.op is ops.Where else 0
     whole = [k >= first and isinstance(x, int) and abs(x) <= 2**53 for k, x in enumerate(i.inputs)]
-    if i.op is ops.Keep or not any(whole) or all(
+    if i.op in (ops.Keep, ops.LdExp) or not any(whole) or all(
             not isinstance(x, Var) or x.dtype.kind != "f" or x.weak for x in i.inputs):
         return None
     inputs = tuple(float(x) if k else x for x, k in zip(i.inputs, whole, strict=True))

@@ -75,6 +75,7 @@ from .discrete import (
     SignBit,
     Spacing,
     Trunc,
+    Unwrap,
 )
 from .elementary import (
     ArcCos,
@@ -324,6 +325,7 @@ __all__ = [
     "TieMeans",
     "Transpose",
     "Trunc",
+    "Unwrap",
     "Var",
     "Where",
     "Windows",

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..definition import counterpart
+from ..node import TWINS
 from ..op import Elementwise
 from .selection import Keep
 
@@ -227,3 +228,6 @@ def _clip(a: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max:
     limits = np.iinfo(dtype) if dtype.kind in "iu" else None
     return Clip(a, (limits.min if limits else -math.inf) if low is None else low,
                 (limits.max if limits else math.inf) if high is None else high)
+
+
+TWINS[np._core.umath.clip] = Clip  # type: ignore[attr-defined]  # what array.clip(node) calls

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from ..definition import counterpart
 from ..node import TWINS, Node
-from ..op import Elementwise
+from ..op import Elementwise, Primitive
 from .selection import Keep
 
 
@@ -241,6 +242,17 @@ class Exponent(Elementwise):
 
     def forward(self, x: Any) -> Any:
         return np.frexp(x)[1]
+
+
+class Unwrap(Primitive, twin=np.unwrap):
+    """y = p plus whole periods, so that it has no large jumps along an axis;   dp = dy"""
+
+    def forward(self, p: Any, *, discont: Any = None, axis: int = -1, period: float = 2 * math.pi) -> Any:
+        return np.unwrap(p, discont, axis, period=period)
+
+    def backward(self, grad: Any, y: Any, p: Any, *,
+                 discont: Any = None, axis: int = -1, period: float = 2 * math.pi) -> Any:
+        return grad
 
 
 TWINS[np.frexp] = lambda x: (Mantissa(x), Exponent(x))
