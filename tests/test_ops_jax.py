@@ -87,6 +87,13 @@ def arg_rank(x: Any, ranks: Any, skip_nan: bool = False) -> Any:
     return places if skip_nan else jnp.where(nan.any(-1)[..., None], nan.argmax(-1)[..., None], places)
 
 
+def sinc_derivative(x: Any, order: int) -> Any:
+    f = jnp.sinc
+    for _ in range(order):
+        f = jax.grad(f)
+    return jnp.vectorize(f)(x)
+
+
 # What JAX calls the ops that it has under another name, or as a few words; the others have NumPy's.
 JAX = {
     ops.AddBias: lambda Z, b: Z + b,
@@ -102,7 +109,9 @@ JAX = {
     ops.CumProd: accumulated(jnp.cumprod),
     ops.CumSum: accumulated(jnp.cumsum),
     ops.Einsum: lambda *operands, subscripts: jnp.einsum(subscripts, *operands),
+    ops.Exponent: lambda x: jnp.frexp(x)[1],
     ops.FoldWindows: fold,
+    ops.Fraction: lambda x: jnp.modf(x)[0],
     ops.GELU: lambda x: jax.nn.gelu(x, approximate=True),
     ops.Identity: lambda x: x,
     ops.Index: lambda x, *arrays, index: x[assembled(index, arrays)],
@@ -116,25 +125,23 @@ JAX = {
     ops.Reorder: reordered,
     ops.ScatterAdd: lambda x, *arrays, shape, index: jnp.zeros(shape).at[assembled(index, arrays)].add(x),
     ops.SearchSorted: lambda a, v, side: jnp.searchsorted(a, v, side).astype(int),
+    ops.Sinc: lambda x, order=0: sinc_derivative(x, order),
     ops.Softmax: lambda x, axis=-1: jax.nn.softmax(x, axis),
     ops.Std: lambda x, where, **options: jnp.std(x, where=where, **options),
     ops.StopGradient: jax.lax.stop_gradient,
+    ops.Unwrap: lambda p, discont=None, axis=-1, **period: jnp.unwrap(p, discont, axis, **period),
     ops.Var: lambda x, where, **options: jnp.var(x, where=where, **options),
     ops.Windows: windows,
 }
-NUMPY = {
-    ops.BitwiseAnd: "bitwise_and", ops.BitwiseOr: "bitwise_or", ops.BitwiseXor: "bitwise_xor",
-    ops.LeftShift: "left_shift", ops.RightShift: "right_shift",
-    ops.BroadcastTo: "broadcast_to", ops.ExpandDims: "expand_dims", ops.GreaterEqual: "greater_equal",
-    ops.LessEqual: "less_equal", ops.LogicalAnd: "logical_and", ops.LogicalNot: "logical_not",
-    ops.LogicalOr: "logical_or", ops.NotEqual: "not_equal",
-}
+NUMPY = {ops.BroadcastTo: "broadcast_to", ops.ExpandDims: "expand_dims"}
 
-NOT_IN_JAX = {ops.Partition}  # the order of what is before and after: NumPy's own
+# The order of what is before and after is NumPy's own; the others have no gradient there, or only that by one input.
+NOT_IN_JAX = {ops.Partition, ops.Mantissa, ops.NextAfter}
 
 
 def in_jax(op: type[tg.Op]) -> Any:
-    return JAX[op] if op in JAX else getattr(jnp, NUMPY.get(op, op.__name__.lower()))
+    ufunc = isinstance(op.forward, np.ufunc)
+    return JAX[op] if op in JAX else getattr(jnp, op.forward.__name__ if ufunc else NUMPY.get(op, op.__name__.lower()))
 
 
 def orders(value_and_vjp: Any, total: Any, f: Any, c: Any, us: Any, primals: Any) -> Any:
