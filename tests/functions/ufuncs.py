@@ -35,6 +35,7 @@ call(np.around, (anywhere, (2, 3)), flat=True, decimals=1)
 call(np.rad2deg, (anywhere, (2, 3)))
 call(np.deg2rad, (anywhere, (2, 3)))
 call(np.sinc, (anywhere, (2, 3)), analytic=True)
+call(np.i0, (anywhere, (2, 3)))
 for ufunc in (np.isposinf, np.isneginf, np.isreal, np.iscomplex):
     call(ufunc, (anywhere, (2, 3)), flat=True)
 call(np.isclose, (anywhere, (2, 3)), (anywhere, (2, 3)), order=0)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..definition import counterpart
 from ..node import TWINS
 from ..op import Elementwise
 from .selection import Keep
@@ -267,3 +268,10 @@ def _sinc(t: Any, order: int) -> Any:
     for n in range(1, order + 1):
         f = ((sin, cos, -sin, -cos)[n % 4] - n * f) / u
     return np.where(near, series, f)
+
+
+@counterpart(np.i0)
+def _i0(x: Any) -> Any:
+    from scipy import special
+
+    return special.i0(x)
