@@ -94,8 +94,19 @@ def sinc_derivative(x: Any, order: int) -> Any:
     return jnp.vectorize(f)(x)
 
 
+def updated(method: str) -> Any:
+    return lambda x, v, *arrays, index: getattr(x.at[assembled(index, arrays)], method)(v)
+
+
+def last_ones(*arrays: Any, shape: Any, index: Any) -> Any:
+    places = np.arange(np.prod(shape)).reshape(shape)[assembled(index, arrays)]
+    numbers = np.arange(places.size).reshape(places.shape)
+    return jnp.zeros(np.prod(shape), int).at[places].max(numbers)[places] == numbers
+
+
 # What JAX calls the ops that it has under another name, or as a few words; the others have NumPy's.
 JAX = {
+    ops.AddAt: updated("add"),
     ops.AddBias: lambda Z, b: Z + b,
     ops.ArgRank: arg_rank,
     ops.Cast: lambda x, dtype: jax.lax.convert_element_type(x, dtype),
@@ -116,9 +127,12 @@ JAX = {
     ops.Identity: lambda x: x,
     ops.Index: lambda x, *arrays, index: x[assembled(index, arrays)],
     ops.Keep: lambda x, mask: jnp.where(mask, x, 0),
+    ops.LastAt: last_ones,
     ops.LayerNorm: layer_norm,
     ops.LogSoftmaxNLL: negative_log_likelihood,
+    ops.MaxAt: updated("max"),
     ops.MaxPool2D: max_pool,
+    ops.MinAt: updated("min"),
     ops.Pad: lambda x, width: jax.lax.pad(x, jnp.zeros((), x.dtype), [(*counts, 0) for counts in width]),
     ops.ReLU: jax.nn.relu,
     ops.Recurrence: recurrence,
@@ -126,6 +140,8 @@ JAX = {
     ops.ScatterAdd: lambda x, *arrays, shape, index: jnp.zeros(shape).at[assembled(index, arrays)].add(x),
     ops.SearchSorted: lambda a, v, side: jnp.searchsorted(a, v, side).astype(int),
     ops.Sinc: lambda x, order=0: sinc_derivative(x, order),
+    ops.SetAt: updated("set"),
+    ops.Stack: lambda *arrays, axis: jnp.stack(arrays, axis),
     ops.Softmax: lambda x, axis=-1: jax.nn.softmax(x, axis),
     ops.Std: lambda x, where, **options: jnp.std(x, where=where, **options),
     ops.StopGradient: jax.lax.stop_gradient,

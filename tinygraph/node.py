@@ -23,7 +23,7 @@ from typing import Any, ClassVar, NoReturn, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from .callers import is_operator_of_sparse, is_storing
+from .callers import is_operator_of_sparse, takes_quietly
 
 # From a NumPy function (or operator.getitem, or Node.backprop) to what does its work on nodes, called with the same
 # arguments. The layers above fill it in.
@@ -279,8 +279,8 @@ class Node:
                         "to keep the graph")
 
     def _refuse_store(self, caller: FrameType) -> None:
-        """In `array[i] = node` NumPy asks for the number without a word; the instruction the caller is at tells."""
-        if is_storing(caller):
+        """In `array[i] = node` NumPy asks for the number without a word (see `callers`)."""
+        if takes_quietly(caller):
             self.__array__()
 
     def __setitem__(self, index: Any, value: Any) -> NoReturn:

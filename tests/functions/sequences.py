@@ -1,10 +1,14 @@
 """Calls of functions of sequences, of products, and of queries."""
 
+import operator
+
 import numpy as np
 
 from ..cases.registry import anywhere, distinct, given, nonzero, positive, truth
+from .basic import listed
 from .registry import call
-from .shaping import A, S, T, V, calls
+from .shaping import A, S, T, V, calls, updated
+from .ufuncs import complex_of
 
 W = (anywhere, (3,))
 
@@ -89,8 +93,7 @@ call(np.poly, W, jax=False)
 call(np.polyfit, (distinct, (5,)), (anywhere, (5,)), deg=2, jax=False)
 call(np.polyfit, (distinct, (5,)), (anywhere, (5, 2)), (positive, (5,)), jax=False,
      form=lambda f, x, y, w: f(x, y, 1, w=w))
-call(np.roots, (lambda u: np.array([1.0, -1.5, -1.5, 1]) + 0.01 * u, (4,)), order=1, dynamic=True,
-     jax=False)
+call(np.roots, (lambda u: np.array([1.0, -1.5, -1.5, 1]) + 0.01 * u, (4,)), dynamic=True, jax=False)
 call(np.roots, (anywhere, (2,)), form=lambda f, p: f(np.concatenate([[0.0], p, [0.0]], dtype=p.dtype)), dynamic=True,
      jax=False, note="zeros")
 calls(np.vander, (W,), (W, 5), (W, 2, True), (W, 0))
@@ -118,3 +121,26 @@ if hasattr(np, "in1d"):
     call(np.in1d, V, V, order=0, form=lambda f, a, b: np.isin(a, b))  # noqa: NPY201
 call(np.where, A, order=0, note="one argument")
 call(np.ix_, (truth, (3,)), (truth, (2,)), order=0)
+
+# ---------------------------------------------------------------------------------------------------- complex numbers
+
+Z, ZV = (complex_of(nonzero), (2, 3)), (complex_of(nonzero), (4,))
+for function, *inputs in [
+    (np.vdot, Z, Z),
+    (np.vdot, (complex_of(nonzero), (3,)), W), (np.vdot, V, ZV), (np.convolve, ZV, V), (np.correlate, ZV, ZV),
+    (np.correlate, W, ZV),
+    (np.cross, Z, Z), (np.outer, ZV, V), (np.inner, ZV, ZV), (np.kron, ZV, V), (np.tril, Z), (np.diff, Z), (np.roll, Z),
+    (np.gradient, ZV), (np.trapezoid, Z), (np.flip, Z), (np.polyval, ZV, (complex_of(nonzero), ())),
+]:
+    options = {np.roll: {"shift": 1}, np.correlate: {"mode": "full"}}.get(function, {})
+    call(function, *inputs, note="complex", **options)
+call(np.stack, Z, A, form=listed, note="complex")
+call(np.pad, Z, form=lambda f, x: f(x, 2, "reflect"), note="complex", jax=False)
+call(np.einsum, Z, Z, form=lambda f, a, b: f("ij,ij->i", a, b), note="complex")
+call(np.interp, (lambda u: np.arange(4) - 1.5 + 0.2 * u, (4,)), points, (complex_of(nonzero), (5,)), note="complex",
+     narrow=False, jax=False)
+for method in ("set", "add", "multiply"):
+    call(operator.setitem, Z, (complex_of(nonzero), (3,)), form=lambda f, x, v, m=method: updated(m, 1, x, v),
+         note=f"{method} complex", jax=False)
+    call(operator.setitem, Z, (anywhere, (3,)), form=lambda f, x, v, m=method: updated(m, np.array([0, 0]), x, v),
+         note=f"{method} real", jax=False)
