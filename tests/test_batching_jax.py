@@ -34,6 +34,7 @@ FUNCTIONS = {
 
 
 BATCH = rng.normal(size=(5, *X.shape))
+TIMES = np.array([0.7, 1.3])
 
 
 def total(xp: Any, name: str) -> Any:
@@ -46,7 +47,10 @@ def theirs() -> Any:
     """All that JAX is asked for, in one function, which it compiles sooner than many small ones."""
     def everything(x: Any, batch: Any) -> Any:
         named = {name: partial(f, jnp) for name, f in FUNCTIONS.items()}
-        return {name: (jax.jacrev(f)(x), jax.hessian(total(jnp, name))(x), jax.vmap(f)(batch))
+        return {name: (jax.jacrev(f)(x), jax.hessian(total(jnp, name))(x), jax.vmap(f)(batch),
+                       jax.vmap(jax.grad(total(jnp, name)))(batch),
+                       jax.vmap(jax.vmap(lambda t, x, f=f: f(t * x), (0, None), 1), (None, 0))(TIMES, batch),
+                       jax.jacfwd(lambda t, f=f: jax.vmap(lambda x: f(x * t[0]) + t[1])(batch))(TIMES))
                 for name, f in named.items()}
 
     return jax.jit(everything)(X, BATCH)
@@ -85,3 +89,14 @@ def test_jacobian_of_a_hessian():
 def test_single_precision():
     x = X.astype(np.float32)
     check(tg.jacobian(lambda x: np.exp(x) * np.sum(x))(x), jax.jacrev(lambda x: jnp.exp(x) * jnp.sum(x))(x), 1e-5)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_vmap(name, theirs):
+    """Of the function, of its gradient, and of itself along other axes; and a Jacobian of few columns through it."""
+    f = partial(FUNCTIONS[name], np)
+    _, _, value, slopes, nested, J = theirs[name]
+    check(tg.vmap(f)(BATCH), value)
+    check(tg.vmap(tg.grad(total(np, name)))(BATCH), slopes)
+    check(tg.vmap(tg.vmap(lambda t, x: f(t * x), (0, None), 1), (None, 0))(TIMES, BATCH), nested)
+    check(tg.jacobian(lambda t: tg.vmap(lambda x: f(x * t[0]) + t[1])(BATCH))(TIMES), J)
