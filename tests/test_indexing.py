@@ -284,6 +284,24 @@ def test_where_with_one_argument_is_a_question():
     same(places, np.array([1]))
 
 
+@pytest.mark.parametrize("call", [
+    np.union1d, np.intersect1d, np.setdiff1d, np.setxor1d, lambda x, y: np.setdiff1d(x, y, True),
+    lambda x, y: np.intersect1d(x, y, return_indices=True)[0], lambda x, y: np.intersect1d(x[1:], y[1:], True),
+    lambda x, y: np.setxor1d(x[1:], y[1:], True),
+], ids=["union", "intersection", "difference", "either", "unique difference", "indices", "unique intersection",
+        "unique either"])
+def test_sets(call):
+    """The gradient goes to the first entry that has the value."""
+    x, y = np.array([3.0, 1.0, 3.0, 2.0]), np.array([2.0, 5.0, 3.0])
+    p, q = tg.Parameter(x), tg.Parameter(y)
+    found = call(p, q)
+    same(found, call(x, y))
+    gx, gy = tg.backprop(np.sum(found * found), wrt=[p, q])
+    assert np.all((gx == 2 * x) | (gx == 0))
+    assert np.all((gy == 2 * y) | (gy == 0))
+    assert np.sum(gx * x) + np.sum(gy * y) == 2 * np.sum(found.value ** 2)
+
+
 @pytest.mark.parametrize(("call", "error", "words"), [
     (lambda x: np.reshape(x, (2, 2)), ValueError, "Reshape"),
     (lambda x: np.concatenate([x, x[:, None]]), ValueError, "Concatenate"),

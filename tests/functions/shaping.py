@@ -152,6 +152,11 @@ call(np.piecewise, V, form=lambda f, x: f(x, [np.array([True, False, False, True
      analytic=True, jax=False)
 
 
+for function in (np.union1d, np.setdiff1d, np.setxor1d):
+    call(function, (distinct, (4,)), (lambda u: distinct(u) + 0.2, (3,)), order=1, dynamic=True, jax=False)
+call(np.intersect1d, (given(np.array([1, 2])), (2,)), (given(np.array([2, 3, 2])), (3,)), order=0, jax=False)
+
+
 # ---------------------------------------------------------------------------------------------------- x.at, node[index]
 
 def updated(method, index, x, v):

@@ -318,3 +318,38 @@ def _piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **kw: Any) -> A
         elif (entries := _indexed(x, condition)).size:
             y = y.at[condition].set(function(entries, *args, **kw))
     return y
+
+
+# -------------------------------------------------------------------------------------------- arrays as sets of numbers
+
+@counterpart(np.union1d)
+def _union1d(ar1: Any, ar2: Any) -> Any:
+    return np.unique(np.concatenate([np.ravel(ar1), np.ravel(ar2)]))
+
+
+@counterpart(np.intersect1d)
+def _intersect1d(ar1: Any, ar2: Any, assume_unique: bool = False, return_indices: bool = False) -> Any:
+    """The entries of `ar1` that are in `ar2`."""
+    _, first, second = np.intersect1d(_plain(ar1), _plain(ar2), assume_unique, return_indices=True)
+    common = np.ravel(ar1)[first].astype(np.result_type(ar1, ar2))
+    return (common, first, second) if return_indices else common
+
+
+@counterpart(np.setdiff1d)
+def _setdiff1d(ar1: Any, ar2: Any, assume_unique: bool = False) -> Any:
+    ar1 = np.ravel(ar1) if assume_unique else np.unique(ar1)
+    return ar1[np.isin(_plain(ar1), _plain(ar2), invert=True)]
+
+
+@counterpart(np.setxor1d)
+def _setxor1d(ar1: Any, ar2: Any, assume_unique: bool = False) -> Any:
+    parts = [np.ravel(x) if assume_unique else np.unique(x) for x in (ar1, ar2)]
+    every = np.concatenate(parts)
+    order = np.argsort(_plain(every), kind="stable")
+    values = _plain(every)[order]
+    new = np.concatenate([[True], values[1:] != values[:-1], [True]])
+    return every[order[new[1:] & new[:-1]]]
+
+
+def _plain(x: Any) -> Any:
+    return x.value if isinstance(x, Node) else np.asarray(x)
