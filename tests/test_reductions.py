@@ -113,7 +113,7 @@ def test_a_mask_that_does_not_fit_is_refused():
         np.max(tg.constant(np.ones(3)), where=MASK)
 
 
-@pytest.mark.parametrize("x", [[2, 2, 2], [0.1] * 10, [7], [1e150, 1e150]])
+@pytest.mark.parametrize("x", [[2, 2, 2], [0.1] * 7, [7], [1e150, 1e150]])
 def test_the_deviation_of_a_constant_array_has_gradient_zero(x):
     """Also where rounding makes it a little more than 0."""
     equal(tg.grad(np.std)(np.array(x, float)), np.zeros(len(x)))

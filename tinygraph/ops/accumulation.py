@@ -165,7 +165,11 @@ def later(x: Any, last: float) -> Any:
 
 
 def _accumulated(function: Any, x: Any, axis: int, reverse: bool) -> Any:
-    return np.flip(function(np.flip(x, axis), axis), axis) if reverse else function(x, axis)
+    if not reverse:
+        return function(x, axis)
+    y = np.empty(x.shape, function(x.ravel()[:0]).dtype)
+    function(np.flip(x, axis), axis, out=np.flip(y, axis))
+    return y
 
 
 # ------------------------------------------------------------------------------------------------ NumPy's functions
