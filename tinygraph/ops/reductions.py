@@ -81,8 +81,8 @@ class Std(Primitive):
         if not x.size:
             return x, None
         grad, y = (restored(z, axis, keepdims) for z in (grad, y))
-        among = x if where is True else np.where(where, x, np.mean(x, axis=axis, keepdims=True, where=where))
-        same = np.max(among, axis=axis, keepdims=True) == np.min(among, axis=axis, keepdims=True)
+        largest = np.max(masked(x, where, -np.inf), axis=axis, keepdims=True)
+        same = np.min(masked(x, where, np.inf), axis=axis, keepdims=True) == largest
         share = Keep.apply(grad, np.logical_not(same)) / np.where(same, 1, y)
         return share / _freedom(x, where, axis, ddof, grad.dtype) * _deviations(x, where, axis), None
 
