@@ -172,6 +172,34 @@ def test_the_engine_itself():
     assert check_gradients(lambda x: np.where(x > 0, np.sqrt(np.abs(x)), x), uniform(3, 4), order=2)
 
 
+def test_structures_and_models():
+    model = {"W": uniform(3, 4), "b": [uniform(3, 1), 0.5]}
+
+    def loss(model, X):
+        return np.mean(np.tanh(model["W"] @ X + model["b"][0]) * model["b"][1])
+
+    def by_hand(grad, model, X):
+        Y, s = np.tanh(model["W"] @ X + model["b"][0]), model["b"][1]
+        dZ = grad * s * (1 - Y * Y) / Y.size
+        return {"W": dZ @ X.T, "b": [dZ.sum(1, keepdims=True), grad * Y.mean()]}, None
+
+    X = uniform(4, 5)
+    assert check_gradients(loss, model, X.astype(int) + 2, gradient=by_hand)
+    report = check_gradients(loss, model, X)
+    assert report
+    assert [v.input for v in report.verdicts if v.claim == "values"] == [
+        "model['W']", "model['b'][0]", "model['b'][1]", "X"]
+    wrong = check_gradients(loss, model, X.astype(int) + 2, gradient=lambda g, m, X: (
+        {**by_hand(g, m, X)[0], "W": 2 * by_hand(g, m, X)[0]["W"]}, None))
+    assert "model['W']: yours is 2 times the gradient" in str(wrong)
+
+    before = [p.value.copy() for p in NET.parameters]
+    labels = np.array([0, 2, 1, 1, 0])
+    assert check_gradients(lambda X, *parameters: NET.loss_node(X, labels), X, *NET.parameters)
+    for parameter, value in zip(NET.parameters, before, strict=True):
+        np.testing.assert_array_equal(parameter.value, value)
+
+
 def test_reports_print_and_become_html():
     report = report_of(fresh()["sin: twice"])
     lines = str(report).splitlines()

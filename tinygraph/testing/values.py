@@ -29,13 +29,15 @@ NEGLIGIBLE = 1e-6  # of the largest entry: below that no entry is asked for digi
 @dataclass
 class Claim:
     """weights: the cotangent, flat, float64. grads: the gradients, float64. noise: what each entry may be off by
-    because of rounding in the rule. dtypes: those that the rule computed in."""
+    because of rounding in the rule. dtypes: those that the rule computed in. composed: whether the function may be made
+    of several with kinks."""
 
     probe: Probe
     weights: np.ndarray
     grads: list[np.ndarray]
     noise: list[np.ndarray]
     dtypes: list[np.dtype]
+    composed: bool = False
 
 
 def judged(claim: Claim, which: int, few: int = FEW) -> tuple[str, list[Entry]]:
@@ -108,7 +110,9 @@ class _Judge:
         off = max(low - yours, yours - high) - self.unit * size - self.floor
         if off > error:
             if off > error + slack + self.cancelled:
-                return low, high, error, "wrong"
+                # Where several kinks meet, the slope 0 at each of them need not lie between the slopes of all.
+                meeting = kink and min(low, 0) <= yours <= max(high, 0)
+                return low, high, error, "undecided" if meeting and self.claim.composed else "wrong"
             if slack > enough and off > error + self.cancelled:
                 return low, high, error, "undecided"
         if error > enough:
