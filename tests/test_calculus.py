@@ -280,6 +280,9 @@ def test_functions_that_return_structures():
     close(J["parts"][1][0][0], 2 * np.eye(2, 3))
     np.testing.assert_array_equal(J["parts"][1][1][0], np.zeros(3))
     close(tg.grad(lambda x: np.sum(tg.jacobian(f)(x, V)["parts"][0] * x))(X), V)
+    assert repr(tg.jacobian(lambda x, y: {"a": x * y, "b": [x]}, (0, 1))(2.0, 3.0)) == (
+        "{'a': (3.0, 2.0), 'b': [(1.0, 0.0)]}")  # floats for floats
+    assert repr(tg.hessian(lambda x, y: x * x * y, ("x", 1))(3.0, 5.0)) == "((10.0, 6.0), (6.0, 0.0))"
     assert tg.jacobian(lambda x: ())(X) == ()
     assert tg.jvp(lambda x: {}, (X,), (V,)) == ({}, {})
     assert tg.vjp(lambda x: [], 2.0)[1]([]) == (0.0,)

@@ -164,7 +164,8 @@ def jacobian(f: Function, argnums: Argnums = 0) -> Function:
     @_like(f)
     def jacobian_f(*args: Any, **options: Any) -> Any:
         record = Record("jacobian", f, args, options, argnums)
-        by_leaf = [record.split(J) for J in _jacobians(record)]
+        by_leaf = [[plain(part, type(x)) if isinstance(part, np.ndarray) else part for part in record.split(J)]
+                   for J, x in zip(_jacobians(record), record.leaves, strict=True)]
         return filled(record.result, [record.pack([Js[i] for Js in by_leaf]) for i in range(len(record.outputs))])
 
     return jacobian_f
