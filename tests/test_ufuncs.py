@@ -217,3 +217,37 @@ def test_casts_between_real_and_complex():
     np.testing.assert_array_equal(tg.backprop(y.sum(), wrt=z), 1 + 0 * z.value)
     x = tg.Parameter(X.astype(np.float32))
     assert tg.backprop(np.abs(x.astype(np.complex64)).sum(), wrt=x).dtype == np.float32
+
+
+# --------------------------------------------------------------------------------------------------- Fourier transforms
+
+FAMILY = [np.fft.fft, np.fft.ifft, np.fft.rfft, np.fft.irfft, np.fft.hfft, np.fft.ihfft, np.fft.fft2, np.fft.ifft2,
+          np.fft.fftn, np.fft.ifftn, np.fft.rfft2, np.fft.rfftn, np.fft.irfft2, np.fft.irfftn]
+
+
+@pytest.mark.parametrize("transform", FAMILY, ids=lambda f: f.__name__)
+def test_mistakes_are_numpys_errors(transform):
+    for options, error in ({"norm": "both"}, ValueError), ({"out": np.zeros((2, 3), complex)}, TypeError):
+        with pytest.raises(error):
+            transform(tg.constant(X), **options)
+    if "n" in transform.__name__[-1:]:
+        with pytest.raises(ValueError, match="different lengths"):
+            transform(tg.constant(X), s=(2,), axes=(0, 1))
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 6])
+def test_back_and_forth_is_the_identity(n):
+    """So the gradient is the cotangent, to rounding."""
+    x, c = np.linspace(-1, 2, n), np.linspace(2, 5, n)
+    for norm in (None, "ortho", "forward"):
+        pull = tg.vjp(lambda x, norm=norm: np.fft.irfft(np.fft.rfft(x, norm=norm), n, norm=norm), x)[1]
+        np.testing.assert_allclose(pull(c)[0], c, rtol=1e-14)
+
+
+def test_the_energy_of_a_spectrum():
+    """By Parseval's theorem its gradient is known."""
+    x = np.linspace(-1, 2, 7)
+    grad = tg.grad(lambda x: np.sum(np.abs(np.fft.fft(x)) ** 2))(x)
+    np.testing.assert_allclose(grad, 2 * 7 * x, atol=1e-13)
+    H = tg.hessian(lambda x: np.sum(np.abs(np.fft.fft(x)) ** 2))(x)
+    np.testing.assert_allclose(H, 14 * np.eye(7), atol=1e-13)

@@ -88,12 +88,12 @@ def _resized(x: Any, n: int, axis: int) -> Any:
 
 @counterpart(np.fft.hfft)
 def _hfft(a: Any, n: Any = None, axis: int = -1, norm: Any = None) -> Any:
-    return np.fft.irfft(np.conj(a), n, axis, _ADJOINT[norm])
+    return np.fft.irfft(np.conj(a), n, axis, _ADJOINT.get(norm, norm))
 
 
 @counterpart(np.fft.ihfft)
 def _ihfft(a: Any, n: Any = None, axis: int = -1, norm: Any = None) -> Any:
-    return np.conj(np.fft.rfft(a, n, axis, _ADJOINT[norm]))
+    return np.conj(np.fft.rfft(a, n, axis, _ADJOINT.get(norm, norm)))
 
 
 @counterpart(np.fft.fftn)
