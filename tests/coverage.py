@@ -66,7 +66,7 @@ def page() -> str:
     groups = functions()
     classes = sorted((getattr(ops, name) for name in ops.__all__), key=lambda op: op.__name__)
     covered = sum(map(len, groups.values()))
-    own = {module.__name__: module.__all__ for module in namesakes}
+    own = {module.__name__: public(module) for module in namesakes}
     more = sum(map(len, own.values()))
     counts = (f"**{covered} functions** of NumPy and SciPy work on nodes, {more} namesakes are in `tinygraph.scipy`, "
               f"and there are **{len(classes)} ops**. The tests are made from {len(CALLS)} calls of "
@@ -84,6 +84,12 @@ def page() -> str:
     rows = [[f"`{op.__name__}`", first_line(op), orders[op.differentiable], batched(op), native(op)] for op in classes]
     parts.append(OPS + "\n" + table(["op", "what it computes; its rule", "derivatives", "batched", "native"], rows))
     return "\n".join(parts)
+
+
+def public(module: Any) -> list[str]:
+    """What a module is for: what it lists, or has of its own."""
+    return getattr(module, "__all__", [name for name, value in vars(module).items() if not name.startswith("_")
+                                       and getattr(value, "__module__", None) == module.__name__])
 
 
 def functions() -> dict[str, list[tuple[list[str], Any]]]:
