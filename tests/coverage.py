@@ -114,7 +114,7 @@ def method(function: Any) -> str:
     owner = getattr(function, "__self__", None)
     if isinstance(owner, np.ufunc):
         return f"np.{owner.__name__}.{function.__name__}"
-    return f"{function.__module__}.{function.__name__}".replace("numpy", "np", 1)
+    return f"{getattr(function, '__module__', 'scipy.special')}.{function.__name__}".replace("numpy", "np", 1)
 
 
 def kind(function: Any) -> str:
