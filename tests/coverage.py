@@ -32,7 +32,7 @@ from .functions import CALLS
 PAGE = Path(__file__).parent.parent / "docs" / "coverage.md"
 MODULES = {"np": np, "np.linalg": np.linalg, "np.fft": np.fft, "scipy.special": scipy.special,
            "scipy.linalg": scipy.linalg}
-NOT_FUNCTIONS = {operator.getitem, tg.Node.backprop, np.ndarray.astype, SparseOperand}  # operators and methods
+NOT_FUNCTIONS = {operator.getitem, operator.setitem, tg.Node.backprop, np.ndarray.astype, np.ufunc, SparseOperand}  # operators and methods
 
 HEAD = """# What is covered
 
