@@ -32,7 +32,8 @@ from .functions import CALLS
 PAGE = Path(__file__).parent.parent / "docs" / "coverage.md"
 MODULES = {"np": np, "np.linalg": np.linalg, "np.fft": np.fft, "scipy.special": scipy.special,
            "scipy.linalg": scipy.linalg}
-NOT_FUNCTIONS = {operator.getitem, operator.setitem, tg.Node.backprop, np.ndarray.astype, np.ufunc, SparseOperand}  # operators and methods
+NOT_FUNCTIONS = {operator.getitem, operator.setitem, tg.Node.backprop, np.ndarray.astype, np.ufunc,
+                 SparseOperand}  # operators and methods
 
 HEAD = """# What is covered
 
@@ -87,9 +88,12 @@ def page() -> str:
 
 
 def public(module: Any) -> list[str]:
-    """What a module is for: what it lists, or has of its own."""
-    return getattr(module, "__all__", [name for name, value in vars(module).items() if not name.startswith("_")
-                                       and getattr(value, "__module__", None) == module.__name__])
+    """What is in a module that is not SciPy's own."""
+    scipys = importlib.import_module(module.__name__.removeprefix("tinygraph."))
+    return [name for name in getattr(module, "__all__", vars(module))
+            if not name.startswith("_") and getattr(module, name) is not getattr(scipys, name, None)
+            and (hasattr(module, "__all__") or getattr(module, name).__class__.__module__.startswith("tinygraph.")
+                 or getattr(getattr(module, name), "__module__", None) == module.__name__)]
 
 
 def functions() -> dict[str, list[tuple[list[str], Any]]]:
