@@ -212,7 +212,8 @@ def test_value_first_and_second_order(op: type[tg.Op]):
             np.testing.assert_allclose(a, b, rtol=1e-5 if coarse else 1e-10, atol=1e-10, err_msg=problem.case.name)
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case.flat and case.op not in NOT_IN_JAX], ids=lambda case: case.name)
+@pytest.mark.parametrize("case", [case for case in CASES if case.flat and case.op not in NOT_IN_JAX],
+                         ids=lambda case: case.name)
 def test_value_without_gradient(case: Case):
     ours = case.op(*case.arrays(), **case.options).value
     theirs = in_jax(case.op)(*case.arrays(), **case.options)
