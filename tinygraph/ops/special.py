@@ -663,9 +663,9 @@ _op("y = Lₙ(x) of Laguerre;   dx = -dy Lₙ₋₁(x) with 1",
 _op("y = Lₙ(x) of Laguerre with a;   dx = -dy Lₙ₋₁(x) with a+1",
     special.eval_genlaguerre, UNKNOWN, UNKNOWN, lambda y, n, a, x: -_before(special.eval_genlaguerre, n, a + 1, x))
 _op("y = Hₙ(x) of Hermite;   dx = dy 2 n Hₙ₋₁(x)",
-    special.eval_hermite, UNKNOWN, lambda y, n, x: 2.0 * n * _before(special.eval_hermite, n, x))
+    special.eval_hermite, UNKNOWN, lambda y, n, x: 2 * n * _before(special.eval_hermite, n, x))
 _op("y = Heₙ(x) of Hermite;   dx = dy n Heₙ₋₁(x)",
-    special.eval_hermitenorm, UNKNOWN, lambda y, n, x: 1.0 * n * _before(special.eval_hermitenorm, n, x))
+    special.eval_hermitenorm, UNKNOWN, lambda y, n, x: n * _before(special.eval_hermitenorm, n, x))
 _op("y = Pₙ(x) of Jacobi with (a, b);   dx = dy (n+a+b+1)/2 Pₙ₋₁(x) with (a+1, b+1)",
     special.eval_jacobi, UNKNOWN, UNKNOWN, UNKNOWN,
     lambda y, n, a, b, x: 0.5 * (n + a + b + 1) * _before(special.eval_jacobi, n, a + 1, b + 1, x))
