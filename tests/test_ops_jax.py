@@ -11,6 +11,7 @@ import pytest
 import tinygraph as tg
 from tinygraph import ops
 from tinygraph.ops.selection import ARRAY
+from tinygraph.ops.special import OPS as SPECIAL
 
 from .cases import CASES, Case, is_float
 from .naive import pair
@@ -152,8 +153,8 @@ JAX = {
 NUMPY = {ops.BroadcastTo: "broadcast_to", ops.ExpandDims: "expand_dims"}
 
 # The order of what is before and after is NumPy's own; to decimals JAX rounds up to the last digit; the others have no
-# gradient there.
-NOT_IN_JAX = {ops.Partition, ops.Mantissa, ops.NextAfter, ops.Round}
+# gradient there. Special functions are compared with mpmath.
+NOT_IN_JAX = {ops.Partition, ops.Mantissa, ops.NextAfter, ops.Round, *SPECIAL.values()}
 
 
 def in_jax(op: type[tg.Op]) -> Any:

@@ -282,10 +282,11 @@ REFUSED = {
     "Mathieu and spheroidal wave functions: their equations have singular points where a rule made of them fails":
         "mathieu_cem mathieu_modcem1 mathieu_modcem2 mathieu_modsem1 mathieu_modsem2 mathieu_sem obl_ang1 obl_ang1_cv "
         "obl_rad1 obl_rad1_cv obl_rad2 obl_rad2_cv pro_ang1 pro_ang1_cv pro_rad1 pro_rad1_cv pro_rad2 pro_rad2_cv lpmv",
+    "integrals of which SciPy has six digits, too few to compare with": "itairy",
     "not written yet":
-        "agm airye bei beip ber berp elliprc elliprd elliprf elliprg elliprj eval_sh_jacobi it2i0k0 it2j0y0 "
-        "it2struve0 itairy iti0k0 itj0y0 itmodstruve0 itstruve0 kei keip kelvin ker kerp log_wright_bessel modfresnelm "
-        "modfresnelp pbvv pbwa voigt_profile",
+        "agm airye bei beip ber berp elliprc elliprd elliprf elliprg elliprj it2i0k0 it2j0y0 "
+        "it2struve0 kei keip kelvin ker kerp modfresnelm "
+        "modfresnelp voigt_profile",
 }
 
 

@@ -51,7 +51,8 @@ DOMAINS: dict[str, tuple[Domain, ...]] = {
     **dict.fromkeys(["Polygamma", "Expn", "Yn", "Kn", "SphericalYn", "SphericalKn"], (TWO, POSITIVE)),
     **dict.fromkeys(["SphericalJn", "SphericalIn"], (TWO, WIDE)), "HurwitzZeta": (B, POSITIVE),
     **dict.fromkeys(["Jv", "Yv", "Iv", "Kv", "Jve", "Yve", "Ive", "Kve", "Struve", "Modstruve"], (A, POSITIVE)),
-    **dict.fromkeys(["ParabolicD", "ParabolicDSlope"], (A, POSITIVE)),
+    **dict.fromkeys([f"Parabolic{kind}" for kind in ["D", "DSlope", "V", "VSlope", "W", "WSlope"]], (A, POSITIVE)),
+    **dict.fromkeys(["IntegralJ0", "IntegralY0", "IntegralI0", "IntegralK0", "Itstruve0", "Itmodstruve0"], (POSITIVE,)),
     **dict.fromkeys(["Ellipkinc", "Ellipeinc", "EllipticSn", "EllipticCn", "EllipticDn", "EllipticAm"],
                     (SMALL, given(0.4))),
     "Hyp0f1": (A, WIDE), "Hyp1f1": (A, B, WIDE), "Hyp2f1": (A, B, C, between(-0.4, 0.4)), "Hyperu": (A, B, POSITIVE),
@@ -60,7 +61,10 @@ DOMAINS: dict[str, tuple[Domain, ...]] = {
                                                 "ShChebyt", "ShChebyu", "Laguerre", "Hermite", "Hermitenorm"]],
                     (THREE, SMALL)),
     **dict.fromkeys(["EvalGegenbauer", "EvalGenlaguerre"], (THREE, A, SMALL)), "EvalJacobi": (THREE, A, B, SMALL),
+    "EvalShJacobi": (THREE, C, A, INSIDE),
 }
+if "LogWrightBessel" in OPS:
+    DOMAINS["LogWrightBessel"] = (A, B, POSITIVE)
 COMPLEX_VALUED = {OPS[name] for name in  # tested as functions
                   ["Hankel1", "Hankel1e", "Hankel2", "Hankel2e", "LambertW", "Wofz"]}
 OPTIONS: dict[str, list[dict[str, Any]]] = {"ErfcRatio": [{"n": 0}, {"n": 2}]}

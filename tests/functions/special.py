@@ -17,7 +17,10 @@ COUNTS = (lambda u: np.floor(5 * u), (2, 3))
 
 for name in ("fresnel", "sici", "shichi", "airy"):
     call(getattr(special, name), (POSITIVE, (2, 3)), jax=False)
-call(special.pbdv, A, (POSITIVE, (3,)), jax=False)
+for name in ("itj0y0", "iti0k0"):
+    call(getattr(special, name), (POSITIVE, (3,)), jax=False)
+for name in ("pbdv", "pbvv", "pbwa"):
+    call(getattr(special, name), A, (POSITIVE, (3,)), jax=False)
 call(special.ellipj, (SMALL, (3,)), (given(0.4), ()), jax=False, narrow=False)
 for function, *inputs in [
     (special.chdtr, A, (POSITIVE, (3,))), (special.chdtrc, A, (POSITIVE, (3,))), (special.chdtri, A, (INSIDE, (3,))),

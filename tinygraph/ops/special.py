@@ -602,6 +602,38 @@ _several(
     ("ParabolicDSlope", "y = Dᵥ'(x);   dx = dy (x²/4 - v - ½) Dᵥ(x)",
      UNKNOWN, lambda y, v, x: (0.25 * x * x - v - 0.5) * OPS["ParabolicD"].apply(v, x)))
 
+_several(
+    special.pbvv,
+    ("ParabolicV", "y = Vᵥ(x), parabolic cylinder;   dx = dy Vᵥ'(x)",
+     UNKNOWN, lambda y, v, x: OPS["ParabolicVSlope"].apply(v, x)),
+    ("ParabolicVSlope", "y = Vᵥ'(x);   dx = dy (x²/4 - v - ½) Vᵥ(x)",
+     UNKNOWN, lambda y, v, x: (0.25 * x * x - v - 0.5) * OPS["ParabolicV"].apply(v, x)))
+_several(
+    special.pbwa,
+    ("ParabolicW", "y = W(a, x), parabolic cylinder;   dx = dy W'(a, x)",
+     UNKNOWN, lambda y, a, x: OPS["ParabolicWSlope"].apply(a, x)),
+    ("ParabolicWSlope", "y = W'(a, x);   dx = dy (a - x²/4) W(a, x)",
+     UNKNOWN, lambda y, a, x: (a - 0.25 * x * x) * OPS["ParabolicW"].apply(a, x)))
+_several(
+    special.itj0y0,
+    ("IntegralJ0", "y = ∫ J₀ from 0 to x;   dx = dy J₀(x)", lambda y, x: special.j0(x)),
+    ("IntegralY0", "y = ∫ Y₀ from 0 to x;   dx = dy Y₀(x)", lambda y, x: special.y0(x)))
+_several(
+    special.iti0k0,
+    ("IntegralI0", "y = ∫ I₀ from 0 to x;   dx = dy I₀(x)", lambda y, x: special.i0(x)),
+    ("IntegralK0", "y = ∫ K₀ from 0 to x;   dx = dy K₀(x)", lambda y, x: special.k0(x)))
+_op("y = ∫ H₀ from 0 to x, of Struve;   dx = dy H₀(x)",
+    special.itstruve0, lambda y, x: special.struve(_zero(x), x))
+_op("y = ∫ L₀ from 0 to x, of Struve;   dx = dy L₀(x)",
+    special.itmodstruve0, lambda y, x: special.modstruve(_zero(x), x))
+
+
+def _zero(x: Any) -> Any:
+    """An order of 0, in the precision of x."""
+    return np.result_type(x).type(0)
+
+
+
 # ----------------------------------------------------------------------- elliptic, hypergeometric and related functions
 
 _op("y = K(x) = ∫ (1 - x sin² t)^-½ dt from 0 to π/2;   dx = dy π/8 ₂F₁(3/2, 3/2; 2; x)",
@@ -636,6 +668,11 @@ _op("y = U(a, b, x), Tricomi;   dx = -dy a U(a+1, b+1, x)",
 _op("y = Σ xᵏ / (k! Γ(a k + b));   dx = dy times the same with a + b for b",
     special.wright_bessel, UNKNOWN, UNKNOWN, lambda y, a, b, x: special.wright_bessel(a, a + b, x))
 
+if hasattr(special, "log_wright_bessel"):  # since SciPy 1.14
+    _op("y = log Σ xᵏ / (k! Γ(a k + b));   dx = dy times the sum with a + b for b over this one",
+        special.log_wright_bessel, UNKNOWN, UNKNOWN,
+        lambda y, a, b, x: np.exp(special.log_wright_bessel(a, a + b, x) - y))
+
 # ---------------------------------------------------------------------------------------------- orthogonal polynomials
 
 _op("y = Pₙ(x) of Legendre;   dx = dy (n+1)/2 Pₙ₋₁(x) of Jacobi with (1, 1)",
@@ -669,6 +706,11 @@ _op("y = Heₙ(x) of Hermite;   dx = dy n Heₙ₋₁(x)",
 _op("y = Pₙ(x) of Jacobi with (a, b);   dx = dy (n+a+b+1)/2 Pₙ₋₁(x) with (a+1, b+1)",
     special.eval_jacobi, UNKNOWN, UNKNOWN, UNKNOWN,
     lambda y, n, a, b, x: 0.5 * (n + a + b + 1) * _before(special.eval_jacobi, n, a + 1, b + 1, x))
+
+_op("y = Pₙ(2 x - 1) of Jacobi (a-b, b-1) over C(2n+a-1, n);   dx = dy (n+a) Pₙ₋₁(2 x - 1) with (a-b+1, b) over it",
+    special.eval_sh_jacobi, UNKNOWN, UNKNOWN, UNKNOWN,
+    lambda y, n, a, b, x: (n + a) / _weak(special.binom(2 * n + a - 1, n))
+    * _before(special.eval_jacobi, n, a - b + 1, b, 2 * x - 1))
 
 
 def _before(polynomial: Any, n: Any, *x: Any) -> Any:
