@@ -124,7 +124,7 @@ class Logm(Primitive):
 
 @opaque
 def _logm(A: Any) -> Any:
-    return _each(linalg.logm, A)
+    return _with_precision(_each(linalg.logm, np.array(A)), A)  # older versions write into it
 
 
 class Sqrtm(Primitive):
@@ -140,7 +140,12 @@ class Sqrtm(Primitive):
 
 @opaque
 def _sqrtm(A: Any) -> Any:
-    return _each(linalg.sqrtm, A)
+    return _with_precision(_each(linalg.sqrtm, A), A)
+
+
+def _with_precision(Y: Any, A: Any) -> Any:
+    """Y in the precision of A, real or complex: SciPy widens it here and there."""
+    return Y.astype(A.dtype if Y.dtype.kind == A.dtype.kind else np.result_type(A.dtype, np.complex64), copy=False)
 
 
 class LU(Primitive):
