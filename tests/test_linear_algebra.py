@@ -260,6 +260,23 @@ def test_least_squares_says_what_numpy_says():
             close(y.value, e)
 
 
+@pytest.mark.parametrize("f", [
+    linalg.inv, linalg.cholesky, lambda A: linalg.solve(A, B), lambda A: linalg.eigh(A)[1] ** 2,
+    lambda A: linalg.svd(A, full_matrices=False)[0] ** 2, lambda A: linalg.qr(A[:, :2])[0], linalg.pinv,
+    lambda A: linalg.eig(A)[1] ** 2, lambda A: linalg.slogdet(A)[1], of_scipy.expm, of_scipy.sqrtm,
+    lambda A: of_scipy.lu(A)[1]], ids=range(12))
+def test_third_order(f):
+    """Along a line of symmetric matrices, against differences of the second derivative."""
+    A, E = Q @ np.diag([1.0, 2, 3, 4]) @ Q.T, symmetric(B) / 10
+
+    def along(t: Any) -> Any:
+        y = f(A + t * E)
+        return np.sum(y * np.cos(np.arange(y.size)).reshape(y.shape))
+
+    second = tg.grad(tg.grad(along))
+    close(tg.grad(second)(0.1), differences(second, [0.1], [0.25]) * 4, atol=1e-7)
+
+
 # --------------------------------------------------------------------------------------------------------- the results
 
 def test_results_are_numpys_named_tuples():
