@@ -114,7 +114,7 @@ class Case:
     def from_units(self, units: Sequence[np.ndarray], dtype: Any = np.float64) -> list[Any]:
         """The inputs made of uniform numbers; floats get the dtype."""
         values = [domain(u) for (domain, _), u in zip(self.inputs, units, strict=True)]
-        return [x if type(x) in (int, float) else np.asarray(x, dtype if is_float(x) else None) for x in values]
+        return [x if type(x) in (int, float, bool) else np.asarray(x, dtype if is_float(x) else None) for x in values]
 
     def arrays(self, dtype: Any = np.float64, seed: int = 0) -> list[Any]:
         """The inputs for a seed."""

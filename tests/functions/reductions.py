@@ -113,7 +113,7 @@ for function, whole in [(np.quantile, 1), (np.percentile, 100), (np.nanquantile,
     call(function, x, (given(np.array([0.1, 0.45])), (2,)), form=lambda f, x, q, whole=whole, **o: f(x, q * whole, **o),
          axis=-1, narrow=False, note="q")
 for method in _PLACES:
-    call(np.quantile, (distinct, (5,)), q=[0.1, 0.3, 0.55, 0.99], method=method, narrow=False, jax=False)
+    call(np.quantile, (distinct, (5,)), q=[0.1, 0.3, 0.4, 0.55, 0.99], method=method, narrow=False, jax=False)
     call(np.nanquantile, GAPS, q=0.4, axis=1, method=method, narrow=False, jax=False)
 
 # ---------------------------------------------------------------------------------------------------------- statistics
