@@ -132,6 +132,10 @@ def test_the_order_in_memory_does_not_matter_to_who_is_last(layout):
     y = tg.constant(np.zeros(2)).at[layout(i)].set(x)
     same(y, [4.0, 5.0])
     same(tg.backprop(np.sum(y), wrt=x), [[0.0, 0.0, 0.0], [0.0, 1.0, 1.0]])
+    column = tg.Parameter(np.array([[1.0], [2.0]]))
+    y = tg.constant(np.zeros(2)).at[layout(i)].set(column)
+    same(y, [2.0, 2.0])
+    same(tg.backprop(np.sum(y), wrt=column), [[0.0], [2.0]])
 
 
 def test_ties_of_max_and_min_at_an_index_are_shared():
