@@ -134,6 +134,8 @@ JAX = {
     ops.MaxAt: updated("max"),
     ops.MaxPool2D: max_pool,
     ops.MinAt: updated("min"),
+    ops.Norm: lambda x, ord=2, axis=None, keepdims=False: jnp.linalg.vector_norm(x, axis=axis, keepdims=keepdims,
+                                                                                ord=ord),
     ops.Pad: lambda x, width: jax.lax.pad(x, jnp.zeros((), x.dtype), [(*counts, 0) for counts in width]),
     ops.ReLU: jax.nn.relu,
     ops.Recurrence: recurrence,
