@@ -20,6 +20,7 @@ from scipy import special
 
 from ..node import TWINS
 from ..op import Elementwise, Op, Primitive
+from .packing import opaque
 from .reductions import restored
 from .shaping import StopGradient
 
@@ -262,21 +263,30 @@ _op("y = T(h, x) = ∫ exp(-h²(1 + t²)/2) / (1 + t²) dt / 2π from 0 to x;   
 class ErfcRatio(Elementwise):
     """y = rₙ(x) = Eₙ₊₁ / Eₙ,   Eₙ = exp(x²) times the n-th integral of erfc;   dx = 2 dy y ((n+1) y - (n+2) rₙ₊₁)
 
-    1 / rₙ₋₁ = 2 x + 2 (n+1) rₙ (DLMF 7.18.7): up from r₀ where that is stable, for x < 1.5, and down for larger x.
+    1 / rₙ₋₁ = 2 x + 2 (n+1) rₙ (DLMF 7.18.7): up from r₀ where that is stable, for x < 2, and down for larger x.
     """
 
     def forward(self, x: Any, *, n: int) -> Any:
-        low, high = np.minimum(x, 1.5), np.maximum(x, 1.5)
-        up = 1 / (_ROOT_PI * special.erfcx(low)) - low
-        for k in range(1, n + 1):
-            up = (1 / up - 2 * low) / (2 * (k + 1))
-        down = 1 / (high + np.sqrt(high * high + 2 * (n + 71)))  # where the sequence has become nearly constant
-        for k in range(n + 70, n, -1):
-            down = 1 / (2 * high + 2 * (k + 1) * down)
-        return _narrowed(np.where(x < 1.5, up, down), x)
+        return _erfc_ratio(x, n)
 
     def backward(self, grad: Any, y: Any, x: Any, *, n: int) -> Any:
         return 2 * grad * y * ((n + 1) * y - (n + 2) * ErfcRatio.apply(x, n=n + 1))
+
+
+@opaque
+def _erfc_ratio(x: Any, n: int) -> Any:
+    low, far = np.minimum(x, 2), np.greater_equal(x, 2)
+    y = np.array(1 / (_ROOT_PI * special.erfcx(low)) - low)
+    for k in range(1, n + 1):
+        y = (1 / y - 2 * low) / (2 * (k + 1))
+    if np.any(far):
+        high = x[far]
+        down = 1 / (high + np.sqrt(high * high + 2 * (n + 46)))  # where the sequence has become nearly constant
+        for k in range(n + 45, n, -1):
+            down = 1 / (2 * high + 2 * (k + 1) * down)
+        y = np.array(y)
+        y[far] = down
+    return _narrowed(y, x)
 
 
 OPS["ErfcRatio"] = ErfcRatio
