@@ -1496,7 +1496,7 @@ def test_every_op_natively(cases):
 def has_native_form(case: Case, dtype: Any) -> bool:
     program = tg.compile(of_floats(case, dtype)).trace(*floats_of(case, dtype))
     try:
-        native_target.build(optimized(program)[0])
+        native_target.build(optimized(program))
     except native_target.Unavailable:
         return False
     return True
@@ -1598,7 +1598,7 @@ def test_conventions_natively(way):
         for row in rows_of(way):
             f, args = row_function(row, way)
             try:
-                native_target.build(optimized(tg.compile(f).trace(*args))[0])
+                native_target.build(optimized(tg.compile(f).trace(*args)))
             except native_target.Unavailable:
                 assert "float16" in row["at"] or "j" in row["at"], named(row)
                 continue

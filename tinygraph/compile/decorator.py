@@ -20,7 +20,7 @@ from ..ops import Identity
 from ..tape import as_value
 from .exclusive import make_exclusive
 from .outline import Outline
-from .passes import optimized
+from .passes import explained, optimized
 from .program import Program, frozen
 from .trace import Trace
 
@@ -149,7 +149,7 @@ class Entry:
         self.result, self.scope = found.result, found.scope
         outputs = [f"y{i}" for i in range(len(found.program.outputs))]
         self.rebuild = eval(f"lambda {', '.join(outputs)}: {found.result}", found.scope)  # of names given by number
-        self.program, self.report = optimized(found.program)
+        self.traced, self.program = found.program, optimized(found.program)
         self.unpacking = None if options or owner.static or owner.verify else unpacking(args)
         self.executable, quick = built(self, owner.target, owner.threads)
         self.short = (-1 if quick is None else len(args), quick)
@@ -199,8 +199,8 @@ class Entry:
 
     def explain(self) -> str:
         constants = self.program.constants.values()
-        return (f"{self.report}\n{len(constants)} constants, {sum(array.nbytes for array in constants)} bytes; "
-                f"target {self.executable.name}, {self.executable.explain()}")
+        return (f"{explained(self.traced)}\n{len(constants)} constants, {sum(array.nbytes for array in constants)} bytes; "
+                f"target {self.executable.name}: {self.executable.explain()}")
 
 
 def traced(owner: Compiled, args: Any, options: Any) -> Traced:

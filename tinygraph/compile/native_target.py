@@ -603,7 +603,7 @@ class Printer:
         named = set(re.findall(r"\bv_\w+", "\n".join(body)))
         for n, name, kernel in calls:
             body[n] = f"{name}({', '.join(self._pointer(*at, named) for at in kernel.given)});"
-        texts = []
+        texts, self.kernels = [], len(functions)
         for (text, types), name in functions.items():
             arguments = ", ".join(f"{t} *restrict a{n}" for n, t in enumerate(types))
             texts.append(f"static void {name}({arguments})\n{{\n{text}\n}}\n\n")
@@ -714,7 +714,7 @@ class Executable:
         printer = Printer(self.schedule, threads, "tinygraph_" + program.name)
         self.symbol = printer.name
         self.source = printer.source()
-        self.workspace, self.work = printer.workspace, work_of(self.schedule)
+        self.kernels, self.workspace, self.work = printer.kernels, printer.workspace, work_of(self.schedule)
         self.constants = [np.ascontiguousarray(x) for x in program.constants.values()]
         self.workspaces: list[tuple[np.ndarray, int]] = []
 
@@ -739,8 +739,15 @@ class Executable:
     quick = load
 
     def explain(self) -> str:
-        """How much memory a call borrows."""
-        return f"workspace of {self.workspace:,} bytes"
+        """What the program became: a line for the steps, and one for memory."""
+        steps = self.schedule.steps
+        loops, products, copies, checks = (sum(isinstance(step, kind) for step in steps)
+                                           for kind in (Nest, Gemm, Copy, Check))
+        stored = [var for var in self.schedule.writer if var not in self.schedule.alias]
+        return (f"{loops} loop nests ({self.kernels} functions shared among them), {products} calls of BLAS, "
+                f"{copies} copies, {checks} checks\n"
+                f"{len(stored)} of {len(self.program.instructions)} results stored; workspace of {self.workspace:,} "
+                f"bytes, {sum(var.nbytes for var in self.schedule.lifetimes()):,} if no two shared memory")
 
     def borrow(self) -> tuple[np.ndarray, int]:
         """A workspace that nobody else uses meanwhile, and its aligned address."""

@@ -406,7 +406,7 @@ class Executable:
         writer = Writer(program)
         self.source, self.constants, self.objects = writer.source, writer.large, writer.objects
         self.names = [writer.names[x] for x in writer.arguments]
-        self.memory = writer.plan.bytes
+        self.memory, self.statements = writer.plan.bytes, len(writer.plan.statements)
         filename = f"<tinygraph: {program.name} {_number()}>"
         scope: dict[str, Any] = {"constants": self.constants}
         for name, x in self.objects.items():
@@ -490,9 +490,10 @@ class Executable:
         return quick
 
     def explain(self) -> str:
-        """How much memory a call borrows."""
+        """What the program became: a line for the statements, and one for memory."""
         shared, alone = self.memory
-        return f"workspace of {shared:,} bytes, {alone:,} if no two results shared memory"
+        return (f"{self.statements} statements for {len(self.program.instructions)} instructions\n"
+                f"workspace of {shared:,} bytes, {alone:,} if no two results shared memory")
 
     def export(self, path: str | os.PathLike[str]) -> None:
         """Write a module that needs NumPy alone."""

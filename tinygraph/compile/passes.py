@@ -11,11 +11,15 @@ between that a merged factor no longer meets (`(x * 1e10) * 1e-10`).
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
 
 from .. import ops
+from ..recording import Variable
+from . import buffers
 from .canonical import canonical
 from .guards import drop_guards
 from .program import Instruction, Program, Var, evaluated, frozen, ordered
@@ -111,24 +115,60 @@ PASSES = (canonical, drop_dead, merge_equal, fold_constants, drop_guards, simpli
 _ROUNDS = 20
 
 
-def optimized(program: Program) -> tuple[Program, str]:
-    """The program after all passes, repeated until nothing changes, and a table of what each did in each round."""
-    rows = [("traced", *_size(program))]
+def optimized(program: Program) -> Program:
+    """The program after all passes, repeated until nothing changes."""
+    for _, improved in improvements(program):
+        program = improved
+    return program
+
+
+def improvements(program: Program) -> Iterator[tuple[str, Program]]:
+    """The passes that did something, one after the other: the name, and the program after it."""
     for k in range(_ROUNDS):
         start = program
         for improve in PASSES if k == 0 else PASSES[1:]:
             before, program = program, improve(program)
             if program is not before:
-                rows.append((improve.__name__ + (f" ({k + 1})" if k else ""), *_size(program)))
+                yield improve.__name__ + (f" ({k + 1})" if k else ""), program
         if program is start:
             break
-    table = [("pass", "instructions", "variables", "bytes between"),
-             *[(row[0], *[f"{n:,}" for n in row[1:]]) for row in rows]]
-    widths = [max(len(row[column]) for row in table) for column in range(4)]
-    return program, "\n".join(f"{row[0]:<{widths[0]}}" + "".join(f"  {text:>{width}}" for text, width in
-                              zip(row[1:], widths[1:], strict=True)) for row in table)
 
 
-def _size(program: Program) -> tuple[int, int, int]:
-    return (len(program.instructions), sum(1 for _ in program.variables()),
-            sum(i.output.nbytes for i in program.instructions))
+# What only shows memory that is there already.
+_VIEWS = (ops.Identity, ops.StopGradient, Variable, ops.InRange, ops.Reshape, ops.ExpandDims, ops.Squeeze,
+          ops.Transpose, ops.SwapAxes, ops.BroadcastTo, ops.Windows)
+
+
+def explained(program: Program) -> str:
+    """A table of what each pass does to a program: how many instructions are left, how many bytes all that lies between
+    inputs and results would take, and how many bytes and arrays of that are needed at one time at most."""
+    table = [("pass", "instructions", "bytes between", "bytes at once", "arrays at once")]
+    for name, after in [("traced", program), *improvements(program)]:
+        mine, intervals = _lifetimes(after)
+        events = sorted(event for x, (start, end) in intervals.items() for event in (
+            (start, 1, x.nbytes), (end + 1, -1, -x.nbytes)))  # what is no longer needed goes first
+        counts, sizes = ([0, *accumulate(event[k] for event in events)] for k in (1, 2))
+        numbers = len(after.instructions), sum(x.nbytes for x in mine), max(sizes), max(counts)
+        table.append((name, *[f"{n:,}" for n in numbers]))
+    widths = [max(len(row[column]) for row in table) for column in range(5)]
+    return "\n".join(f"{row[0]:<{widths[0]}}" + "".join(f"  {text:>{width}}" for text, width in
+                     zip(row[1:], widths[1:], strict=True)) for row in table)
+
+
+def _lifetimes(program: Program) -> tuple[list[Var], Mapping[Any, buffers.Interval]]:
+    """What lies between inputs and results in memory of its own, and from which instruction to which it is needed."""
+    root: dict[Var, Var] = {}  # whose memory a view shows
+    mine: list[Var] = []
+    steps = []
+    for i in program.instructions:
+        x = i.inputs[0] if i.inputs else None
+        view = i.op in _VIEWS or (i.op is ops.Index and len(i.inputs) == 1)
+        if view and isinstance(x, Var):
+            root[i.output] = root.get(x, x)
+        else:
+            mine.append(i.output)
+        steps.append(buffers.Step(i.output, [root.get(y, y) for y in i.vars]))
+    given = {root.get(x, x) for x in program.results}
+    mine = [x for x in mine if x not in given]
+    found = buffers.lifetimes(steps, {i.output: i.output for i in program.instructions})
+    return mine, {x: found[x] for x in mine}
