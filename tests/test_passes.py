@@ -21,12 +21,15 @@ from hypothesis import strategies as st
 import tinygraph as tg
 from tinygraph import ops
 from tinygraph.compile import sparsity
-from tinygraph.compile.canonical import canonical
+from tinygraph.compile.canonical import CANONICAL, canonical
 from tinygraph.compile.guards import drop_guards
+from tinygraph.compile.loops import FORMULAS
+from tinygraph.compile.loops import RULES as NATIVE
+from tinygraph.compile.numpy_text import FORMS
 from tinygraph.compile.outline import Outline
 from tinygraph.compile.passes import PASSES, drop_dead, explained, fold_constants, merge_equal, optimized
 from tinygraph.compile.program import Instruction, Program, Var, evaluated
-from tinygraph.compile.simplification import simplify
+from tinygraph.compile.simplification import SIMPLE, simplify
 from tinygraph.compile.sparsity import skip_zeros
 from tinygraph.op import Elementwise, Op
 from tinygraph.ops.selection import ARRAY
@@ -595,9 +598,8 @@ def test_random_programs_have_every_op():
         seen.update(i.op for i in program.instructions)
 
     look()
-    late = {name for names in ops.FAMILIES_OF_SCIPY.values() for name in names}
-    wanted = {op for op in (getattr(ops, name) for name in ops.__all__ if name not in late) if not op.traceable}
-    assert wanted - seen == {ops.InRange}
+    known = {*CANONICAL.table, *SIMPLE.table, *FORMS, *FORMULAS, *NATIVE} & {getattr(ops, name) for name in ops.__all__}
+    assert known - seen == {ops.InRange}
 
 
 # -------------------------------------------------------------------------------------------------- programs of people

@@ -198,8 +198,8 @@ class Entry:
         return compiled_result
 
     def explain(self) -> str:
-        constants = self.program.constants.values()
-        return (f"{explained(self.traced)}\n{len(constants)} constants, {sum(array.nbytes for array in constants)} bytes; "
+        sizes = [array.nbytes for array in self.program.constants.values()]
+        return (f"{explained(self.traced)}\n{len(sizes)} constants, {sum(sizes)} bytes; "
                 f"target {self.executable.name}: {self.executable.explain()}")
 
 

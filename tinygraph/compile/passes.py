@@ -142,7 +142,7 @@ _VIEWS = (ops.Identity, ops.StopGradient, Variable, ops.InRange, ops.Reshape, op
 def explained(program: Program) -> str:
     """A table of what each pass does to a program: how many instructions are left, how many bytes all that lies between
     inputs and results would take, and how many bytes and arrays of that are needed at one time at most."""
-    table = [("pass", "instructions", "bytes between", "bytes at once", "arrays at once")]
+    table: list[tuple[str, ...]] = [("pass", "instructions", "bytes between", "bytes at once", "arrays at once")]
     for name, after in [("traced", program), *improvements(program)]:
         mine, intervals = _lifetimes(after)
         events = sorted(event for x, (start, end) in intervals.items() for event in (
