@@ -8,6 +8,7 @@ classes are made and which helpers their methods call; the contract itself is in
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from heapq import heappush
 from types import CodeType, FunctionType
@@ -15,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from .node import TWINS, WATCHER, Node, SparseOperand, State, Value, describe, next_serial, plain_array
+from .node import TRACE, TWINS, WATCHER, Node, SparseOperand, State, Value, describe, next_serial, plain_array
 
 
 def read_definition(cls: type[Any]) -> None:
@@ -203,7 +204,7 @@ def __init__(self, {nodes} {more} {options}):
         value = {value}
         {check}
     except Exception as error:
-        raise explained(error, self, ({nodes}), {given}) from None
+        value = recovered(error, self, ({nodes}), {given})
     self.inputs = ({nodes})
     self._value = value
     self.needs_grad = {needs}
@@ -242,7 +243,7 @@ def write_methods(cls: type[Any], count: int, options: bool, variadic: bool) -> 
     """
     own, kept = isinstance(cls.forward, FunctionType), bool(cls.n_kept)
     scope = {"Value": Value, "WATCHER": WATCHER, "FunctionType": FunctionType, "ndarray": np.ndarray, "NONE": {},
-             "heappush": heappush, "next_serial": next_serial, "plain_input": plain_input, "explained": explained,
+             "heappush": heappush, "next_serial": next_serial, "plain_input": plain_input, "recovered": recovered,
              "checked_output": checked_output, "wrong_count": wrong_count, "forward": cls.forward, "rule": cls.rule,
              "general": cls.__init__}
     exec(_written(count, options, own, kept, cls.differentiable, variadic), scope)
@@ -311,6 +312,15 @@ def checked_output(op: Any, result: Any) -> Any:
         result, *kept = result
         op.kept = tuple(kept)
     return result if isinstance(result, np.ndarray | np.generic) else plain_array(result)
+
+
+def recovered(error: Exception, op: Any, inputs: Any, options: dict[str, Any]) -> Any:
+    """The value of a primitive whose forward failed while it was traced, on entries that mean nothing; in all other
+    cases the error is raised, explained."""
+    if (trace := TRACE.get()) is not None and not op.traceable:
+        with suppress(Exception):
+            return checked_output(op, trace.retried(op, inputs, options))
+    raise explained(error, op, inputs, options) from None
 
 
 def explained(error: Exception, op: Any, inputs: Any, options: dict[str, Any]) -> Exception:

@@ -24,7 +24,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .definition import OpSignature, checked_output, explained, numpy_call, plain_input, read_definition
+from .definition import OpSignature, checked_output, numpy_call, plain_input, read_definition, recovered
 from .node import TRACING, TWINS, WATCHER, Node, Value, next_serial
 
 
@@ -88,7 +88,7 @@ class Op(Value):
         try:
             self._value = checked_output(self, self.forward(*(value for _, value, _ in resolved), **options))
         except Exception as error:
-            raise explained(error, self, self.inputs, options) from None
+            self._value = recovered(error, self, self.inputs, options)
         self.needs_grad = (self.differentiable and any(needs for _, _, needs in resolved)
                            and self._value.dtype.kind in "fc")
         self.serial = next_serial()

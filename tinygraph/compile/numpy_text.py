@@ -249,7 +249,9 @@ def _where_text(c: Call) -> Text:
 
 # ---------------------------------------------------------------------------------------------------------- reductions
 
-_REDUCE: dict[type[Op], str] = {ops.Sum: "np.add.reduce", ops.Max: "np.maximum.reduce", ops.Min: "np.minimum.reduce"}
+_REDUCE: dict[type[Op], str] = {
+    ops.Sum: "np.add.reduce", ops.Prod: "np.multiply.reduce", ops.Max: "np.maximum.reduce",
+    ops.Min: "np.minimum.reduce", ops.NanMax: "np.fmax.reduce", ops.NanMin: "np.fmin.reduce"}
 _WEIGHTS = 4096  # entries up to which sums are products with ones, which BLAS does in half the time
 
 
@@ -308,6 +310,23 @@ def _reduce_text(c: Call) -> Text:
 def _reduce_into(c: Call, out: str) -> str:
     op, into = c.instruction.op, f"out={out}"
     return (_as_product(c, into) if op is ops.Sum else None) or f"{_REDUCE[op]}({_reduction(c, into)})"
+
+
+def _accumulated(function: str) -> Callable[[Call], Text]:
+    def text(c: Call) -> Text:
+        axis, x = c.option("axis"), c.operands[0]
+        if not c.option("reverse"):
+            return Text(f"{function}({c[0]}, axis={axis}{_accumulator(c)})")
+        ndim = x.ndim if isinstance(x, Var) else 1
+        back = f"[{', '.join([':'] * (axis % ndim) + ['::-1'])}]"
+        return Text(f"{function}({c.atom(0)}{back}, axis={axis}{_accumulator(c)}){back}")
+    return text
+
+
+def _accumulator(c: Call) -> str:
+    """Small integers are added up in large ones; `accumulate` by itself would keep their dtype."""
+    x = c.operands[0]
+    return "" if isinstance(x, Var) and x.dtype == c.output.dtype else f", dtype={dtype_name(c.output.dtype)}"
 
 
 def is_over_windows(i: Instruction) -> bool:
@@ -567,9 +586,12 @@ FORMS: dict[Any, Form] = {
     ops.Minimum: _BOUNDED,
     ops.Keep: Form(_keep_text),
     ops.Where: Form(_where_text),
-    ops.Sum: Form(_reduce_text, _reduce_into),
-    ops.Max: Form(_reduce_text, _reduce_into),
-    ops.Min: Form(_reduce_text, _reduce_into),
+    **dict.fromkeys(_REDUCE, Form(_reduce_text, _reduce_into)),
+    ops.CumSum: Form(_accumulated("np.add.accumulate")),
+    ops.CumProd: Form(_accumulated("np.multiply.accumulate")),
+    ops.CumMax: Form(_accumulated("np.maximum.accumulate")),
+    ops.CumMin: Form(_accumulated("np.minimum.accumulate")),
+    ops.CumLogAddExp: Form(_accumulated("np.logaddexp.accumulate")),
     ops.Mean: Form(lambda c: Text(_mean(c)), lambda c, out: _mean(c, f"out={out}")),
     ops.MatMul: Form(_matmul_text, _matmul_into),
     ops.Index: Form(_index_text, view=True),

@@ -57,7 +57,7 @@ class Outline(np.ndarray):
         return Outline(shape, results.dtype, weak)
 
     def __array_function__(self, function: Callable[..., Any], types: Any, args: Any, options: Any) -> Any:
-        plain = _plain if function.__module__ == "numpy" else _regular
+        plain = _plain if function.__module__ == "numpy" else regular
         result = function(*_mapped(args, plain), **_mapped(options, plain))
         return result if function in _FILLED else outlined(result)
 
@@ -90,7 +90,7 @@ def _plain(x: Any) -> Any:
     return x.dtype.type(0).item() if x.weak else x.view(np.ndarray)
 
 
-def _regular(x: Any) -> Any:
+def regular(x: Any) -> Any:
     """The same for functions that fail at zeros, those of linear algebra: twice the identity matrix, or ones."""
     plain = _plain(x)
     if not isinstance(x, Outline) or x.weak or x.dtype.kind not in "fc":
