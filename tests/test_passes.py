@@ -25,7 +25,6 @@ from tinygraph.compile.canonical import CANONICAL, canonical
 from tinygraph.compile.guards import drop_guards
 from tinygraph.compile.loops import FORMULAS
 from tinygraph.compile.loops import RULES as NATIVE
-from tinygraph.compile.numpy_text import FORMS
 from tinygraph.compile.outline import Outline
 from tinygraph.compile.passes import PASSES, drop_dead, explained, fold_constants, merge_equal, optimized
 from tinygraph.compile.program import Instruction, Program, Var, evaluated
@@ -598,7 +597,7 @@ def test_random_programs_have_every_op():
         seen.update(i.op for i in program.instructions)
 
     look()
-    known = {*CANONICAL.table, *SIMPLE.table, *FORMS, *FORMULAS, *NATIVE} & {getattr(ops, name) for name in ops.__all__}
+    known = {*CANONICAL.table, *SIMPLE.table, *FORMULAS, *NATIVE} & {getattr(ops, name) for name in ops.__all__}
     assert known - seen == {ops.InRange}
 
 
