@@ -539,9 +539,30 @@ RANGES: dict[str, list[Sequence[Any]]] = {
     "cos": [(spread(-10, 10),), (magnitudes(1e-30, 1e6),), (magnitudes(1, math.inf),),
             (near_multiples(math.pi, math.pi / 2),)],
     "tanh": [(spread(-20, 20),), (magnitudes(1e-30, 2),)],
+    "exp2": [(spread(-1074, 1023),), (spread(-149, 127),), (magnitudes(1e-30, 1),)],
+    "log2": [(positive(0, math.inf),), (magnitudes(1e-15, 0.5, 1),), (spread(0.5, 2),)],
+    "log10": [(positive(0, math.inf),), (magnitudes(1e-15, 0.5, 1),), (spread(0.5, 2),)],
+    "cbrt": [(positive(0, math.inf),), (spread(-10, 10),)],
+    "tan": [(spread(-10, 10),), (magnitudes(1e-30, 1e6),), (near_multiples(math.pi, math.pi / 2),)],
+    "arcsin": [(spread(-1, 1),), (magnitudes(1e-30, 1),)],
+    "arccos": [(spread(-1, 1),), (magnitudes(1e-30, 1),)],
+    "arctan": [(spread(-10, 10),), (magnitudes(1e-30, math.inf),)],
+    "arctan2": [(spread(-10, 10), spread(-10, 10)), (magnitudes(1e-15, 1e15), magnitudes(1e-15, 1e15))],
+    "hypot": [(spread(-10, 10), spread(-10, 10)), (magnitudes(1e-15, 1e15), magnitudes(1e-15, 1e15))],
+    "sinh": [(spread(-700, 700),), (spread(-88, 88),), (magnitudes(1e-30, 2),)],
+    "cosh": [(spread(-700, 700),), (spread(-88, 88),), (magnitudes(1e-30, 2),)],
+    "arcsinh": [(spread(-10, 10),), (magnitudes(1e-30, 1e15),)],
+    "arccosh": [(spread(1, 10),), (positive(1, 1e15),)],
+    "arctanh": [(spread(-1, 1),), (magnitudes(1e-30, 1),)],
     "power": [(positive(1e-3, 1e3), spread(-20, 20)), (magnitudes(1e-4, 0.5, 1), magnitudes(1, 1e3)),
               (positive(1e-36, 1e36), spread(-1, 1)),
               (magnitudes(0.1, 10), lambda rng, n, dtype: np.round(rng.uniform(-30, 30, n)))],
+}
+
+
+EXACT: dict[str, Any] = {
+    "exp2": lambda x: mpmath.power(2, x), "log2": lambda x: mpmath.log(x, 2), "log10": lambda x: mpmath.log10(x),
+    "cbrt": lambda x: mpmath.sign(x) * mpmath.cbrt(abs(x)), "power": mpmath.power, "hypot": mpmath.hypot,
 }
 
 
@@ -550,7 +571,7 @@ def ulps(name: str, got: np.ndarray, xs: Sequence[np.ndarray]) -> np.ndarray:
     dtype = got.dtype
     errors = np.zeros(len(got))
     for k, (y, *x) in enumerate(zip(got, *xs, strict=True)):
-        exact = getattr(mpmath.mp, name)(*[mpmath.mpf(float(a)) for a in x])
+        exact = EXACT.get(name, getattr(mpmath.mp, name.replace("arc", "a"), None))(*[mpmath.mpf(float(a)) for a in x])
         with np.errstate(over="ignore"):
             nearest = np.abs(np.asarray(float(mpmath.mpf(exact.real))).astype(dtype))
         if not np.isfinite(nearest):
@@ -597,7 +618,10 @@ def same_class(got: np.ndarray, expected: np.ndarray, tolerance: float = 8) -> n
 def test_special_values_are_those_of_numpy(dtype):
     """NaN, infinities, zeros with their sign, denormals, overflow: in each lane of a vector, in what is left over at
     the end of a loop, and alone."""
-    names = [name for name in RANGES if name != "power"] + ["sqrt", "absolute", "negative", "sign", "isnan", "square"]
+    of_two = ["power", "arctan2", "hypot", "remainder", "fmod", "fmax", "fmin", "heaviside", "copysign"]
+    names = [name for name in RANGES if name not in of_two]
+    names += ["sqrt", "absolute", "negative", "sign", "isnan", "isfinite", "isinf", "square", "signbit", "fabs",
+              "floor", "ceil", "trunc", "rint", "degrees", "radians"]
     x = specials(dtype)
     powers = [0, 1, 2, 3, -1, 0.5, -0.5, 2.5, 1 / 3]
     a, b = (grid.ravel() for grid in np.meshgrid(x, np.concatenate([x, np.array([-2, 5, 1 / 3, 1e15], dtype)])))
@@ -605,9 +629,11 @@ def test_special_values_are_those_of_numpy(dtype):
     def f(x, a, b):
         few = [x[k:k + 1] * 1 for k in range(0, len(x), 5)]
         return ([getattr(np, name)(part) for name in names for part in (x, *few)]
+                + [getattr(np, name)(a, b) for name in of_two] + [np.clip(x, -1.5, 2), np.clip(a, b, 2.0)]
                 + [x**p for p in powers] + [a**b, 2.0**x, np.maximum(a, b), np.minimum(a, b), a / b, a > b, a == b])
 
     compiled = native(f)
+    rows = len(names) * (1 + len(range(0, len(x), 5)))
     with np.errstate(all="ignore"):
         for shift in range(5):
             x, a, b = np.roll(x, shift), np.roll(a, shift), np.roll(b, shift)
@@ -615,10 +641,62 @@ def test_special_values_are_those_of_numpy(dtype):
                 assert got.dtype == expected.dtype
                 if got.dtype.kind == "f":
                     bad = ~same_class(got, expected)
-                    bad &= ~((got == 0) & (expected == 0) & (k >= len(f(x, a, b)) - 5))  # the larger of 0 and -0
+                    bad &= ~((got == 0) & (expected == 0) & (k >= rows))  # the larger of 0 and -0
                     assert not bad.any(), (k, got[bad][:3], expected[bad][:3])
                 else:
                     np.testing.assert_array_equal(got, expected)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_sums_of_logarithms(dtype):
+    """To the precision of the larger operand."""
+    x = specials(dtype)
+    a, b = (grid.ravel() for grid in np.meshgrid(x, x))
+    with np.errstate(all="ignore"):
+        got, expected = native(np.logaddexp)(a, b), np.logaddexp(a, b)
+        error = np.abs(got - expected) / np.maximum(np.maximum(np.abs(a), np.abs(b)), 1)
+    assert ((got == expected) | (error < 4 * np.finfo(dtype).eps) | (np.isnan(got) & np.isnan(expected))).all()
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_products_and_variances(threads):
+    x, i = rng().uniform(0.5, 2, (7, 30)), rng(1).integers(-3, 4, (5, 6))
+    x[3, 5], x[2, 7] = 0, -1.5
+
+    def f(x, i):
+        return ([np.prod(x, axis=axis, keepdims=k) for axis in (None, 0, 1, (0, 1)) for k in (False, True)]
+                + [np.prod(i), np.prod(i, axis=0), np.prod(x[:3, :2]), np.prod(x[:, :0], axis=1), np.prod(i > 0)]
+                + [of(y, axis=axis, ddof=ddof) for of in (np.var, np.std) for y in (x, i)
+                   for axis, ddof in ((None, 1), (0, 0), (1, 1), ((0, 1), 0))])
+
+    check(f, x, i, digits=2, threads=threads)
+    check(f, x.astype(np.float32), i, digits=2, threads=threads)
+    check(tg.grad(lambda x: np.sum(np.prod(x, axis=1)) + np.sum(np.std(x, axis=0))), x, digits=2)
+    x[1, 1] = np.nan
+    check(f, x, i, digits=2)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_accumulations(threads):
+    x, i = rng().uniform(0.5, 1.5, (5, 40, 3)), rng(1).integers(-3, 4, (5, 6))
+    x[3, 5], x[2, 7, 1] = 0, -1.5
+    all_ = [np.cumsum, np.cumprod, np.maximum.accumulate, np.minimum.accumulate]
+
+    def f(x, i):
+        return ([of(y, axis=axis) for of in all_ for y in (x, x[::2, 3:, ::-1], x.T * 2) for axis in (0, 1, 2, -1)]
+                + [np.cumsum(i, axis=0), np.cumsum(i), np.cumprod(i, axis=1), np.cumsum(i > 0)]
+                + [np.cumsum(x[:1], axis=0), np.cumsum(np.concatenate([x[1:], x[:1]]), axis=0)]
+                + [np.cumsum(x[:0], axis=1), np.cumsum(x, axis=1) * np.exp(x) + np.cumsum(x * x, axis=1)]
+                + [tg.grad(lambda x, of=of, axis=axis: np.sum(np.sin(of(x, axis=axis))))(x)
+                   for of in all_ for axis in (0, 1, -1)])
+
+    compiled = check(f, x, i, digits=2, threads=threads)
+    x[1, 1] = np.nan
+    with np.errstate(all="ignore"):
+        close(compiled(x, i), f(x, i), 2)
+    check(lambda x: [of(x, axis=1) for of in all_], x.astype(np.float32), digits=2)
+    long = rng(2).normal(size=20_000)
+    check(lambda x: (np.cumsum(x), tg.grad(lambda x: np.sum(np.cumsum(x) ** 2))(x)), long, digits=3, threads=threads)
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])

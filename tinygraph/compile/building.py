@@ -19,7 +19,7 @@ import sysconfig
 import tempfile
 from pathlib import Path
 
-from .loops import Unavailable
+from .formulas import Unavailable
 
 FLAGS = ["-std=gnu11", "-O2", "-march=native", "-fPIC", "-shared", "-fopenmp-simd", "-fno-math-errno",
          "-fno-trapping-math", "-ffp-contract=off", "-fno-builtin-sin", "-fno-builtin-cos", "-fwrapv", "-w"]

@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from .loops import C_TYPES, number
+from .formulas import C_TYPES, VECTOR_MATH, number
 from .program import Var
 
 _GEMM = """\
@@ -63,7 +63,7 @@ _RESERVED = set(re.findall(r"\w+", """
     auto break case char const continue default do double else enum extern float for goto if inline int long register
     restrict return short signed sizeof static struct switch typedef union unsigned void volatile while asm typeof
     i p w workspace failed main calloc malloc free printf fprintf stderr aligned_alloc memset memcpy NAN INFINITY NULL
-    linux unix exp expm1 log log1p sin cos tanh pow"""))
+    linux unix fmod""")) | {*VECTOR_MATH}
 
 
 def _arguments(executable: Any) -> list[tuple[str, str, Var, str]]:

@@ -16,7 +16,7 @@ from ..op import Elementwise, Op
 from ..ops.selection import ARRAY
 from ..recording import Variable
 from .program import Instruction, Operand, Program, Var
-from .rewriting import BOOL, Rewriter, Rules, Shape, became, lossless, only_pads
+from .rewriting import BOOL, Rewriter, Rules, Shape, became, lossless, only_pads, reduced_shape
 
 CANONICAL = Rules()
 
@@ -132,7 +132,32 @@ def _range(part: slice, n: int) -> range:
     return range(n)[part]
 
 
-@CANONICAL.on(ops.Sum, ops.Max, ops.Min, ops.Mean)
+@CANONICAL.on(ops.Var, ops.Std)
+def _variance(r: Rewriter, i: Instruction) -> Any:
+    """As NumPy does it: from the deviations from the mean."""
+    (x, where), output = i.inputs, i.output
+    axis, ddof = i.options["axis"], i.options["ddof"]
+    if where is not True or output.dtype not in (np.float32, np.float64) or not x.size:
+        return None
+    x = r.cast(r.strong(x), output.dtype)
+    given = range(x.ndim) if axis is None else axis if isinstance(axis, Iterable) else [axis]
+    axes = tuple(sorted(a % x.ndim for a in given))
+    n = math.prod(x.shape[a] for a in axes)
+    if n <= ddof:
+        return None
+    mean = r.emit(ops.Divide, r.reduce(ops.Sum, x, axes, reduced_shape(x.shape, axes, True)), n)
+    d = r.emit(ops.Subtract, x, mean)
+    variance = r.emit(ops.Divide, r.reduce(ops.Sum, r.emit(ops.Multiply, d, d), axes, output.shape), n - ddof)
+    return variance if i.op is ops.Var else r.emit(ops.Sqrt, variance)
+
+
+@CANONICAL.on(ops.Conjugate, ops.Real)
+def _real_already(r: Rewriter, i: Instruction) -> Any:
+    x = r.strong(i.inputs[0])
+    return x if x.dtype.kind != "c" and x.dtype == i.output.dtype else None
+
+
+@CANONICAL.on(ops.Sum, ops.Prod, ops.Max, ops.Min, ops.Mean)
 def _reduction(r: Rewriter, i: Instruction) -> Any:
     x, output = r.strong(i.inputs[0]), i.output
     axis, keepdims = i.options.get("axis"), bool(i.options.get("keepdims"))

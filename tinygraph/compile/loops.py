@@ -23,23 +23,28 @@ import numpy as np
 from .. import ops
 from ..op import Elementwise
 from ..ops.selection import ARRAY
+from .affine import Affine, aligned, combine, constant, flat, regrouped, shifted, strides_of, unit
+from .formulas import (
+    ADDED,
+    C_TYPES,
+    COMBINED,
+    FORMULAS,
+    REDUCERS,
+    SCANS,
+    START,
+    Unavailable,
+    absolute,
+    builtin,
+    call,
+    extreme,
+    number,
+    temp_type,
+)
 from .program import Instruction, Operand, Program, Var
-
-Affine = tuple[int, ...]  # the coefficients of the loop counters, then a constant
 
 UNROLLED = 8  # a reduction over so few entries is written out where it is read
 LONGEST = 300  # statements in one loop, about
 DEEPEST = 40  # ops written into one another at most
-
-C_TYPES = {np.dtype(name): c for name, c in [
-    ("float64", "double"), ("float32", "float"), ("int64", "int64_t"), ("int32", "int32_t"), ("int16", "int16_t"),
-    ("int8", "int8_t"), ("uint64", "uint64_t"), ("uint32", "uint32_t"), ("uint16", "uint16_t"), ("uint8", "uint8_t"),
-    ("bool", "uint8_t")]}
-
-
-class Unavailable(NotImplementedError):
-    """What cannot be made native here, in one sentence."""
-
 
 class MustStore(Exception):
     """A variable has no form inside a loop, and must be stored."""
@@ -55,81 +60,7 @@ class Split(Exception):
         self.counter, self.at = counter, at
 
 
-def constant(n: int, value: int) -> Affine:
-    return (0,) * n + (value,)
-
-
-def unit(n: int, counter: int) -> Affine:
-    return tuple(int(i == counter) for i in range(n + 1))
-
-
-def combine(*terms: tuple[Affine, int]) -> Affine:
-    """The sum of affine forms times numbers."""
-    total = [0] * len(terms[0][0])
-    for a, k in terms:
-        for n, x in enumerate(a):
-            if x:
-                total[n] += x * k
-    return tuple(total)
-
-
-def shifted(a: Affine, by: int) -> Affine:
-    return (*a[:-1], a[-1] + by)
-
-
-def strides_of(shape: Sequence[int]) -> tuple[int, ...]:
-    """Of a C-contiguous array, in entries."""
-    strides, step = [], 1
-    for n in reversed(shape):
-        strides.append(step)
-        step *= n
-    return tuple(reversed(strides))
-
-
-def flat(index: Sequence[Affine], shape: Sequence[int], n: int) -> Affine:
-    return combine((constant(n, 0), 1), *zip(index, strides_of(shape), strict=True))
-
-
-def aligned(index: Sequence[Affine], shape: Sequence[int], n: int) -> tuple[Affine, ...]:
-    """The index into an operand of that shape, of an op that broadcasts, for an index into its output."""
-    own = index[len(index) - len(shape):] if shape else ()
-    return tuple(constant(n, 0) if length == 1 else a for a, length in zip(own, shape, strict=True))
-
-
-def regrouped(index: Sequence[Affine], shape: Sequence[int], new: Sequence[int], n: int) -> list[Affine] | None:
-    """An index into an array of `shape`, for the same entries seen with shape `new`; None if it is not affine."""
-    result: list[Affine] = []
-    i, j = 0, 0
-    old_axes = [(a, m) for a, m in zip(index, shape, strict=True) if m != 1]
-    new_lengths = [m for m in new if m != 1]
-    while i < len(old_axes) or j < len(new_lengths):
-        if i == len(old_axes) or j == len(new_lengths):
-            return None
-        group, (a, have), want = [old_axes[i]], old_axes[i], new_lengths[j]
-        i += 1
-        while have < want and i < len(old_axes):
-            have *= old_axes[i][1]
-            group.append(old_axes[i])
-            i += 1
-        if have == want:
-            result.append(flat([a for a, _ in group], [m for _, m in group], n))
-            j += 1
-            continue
-        lengths: list[int] = []
-        while j < len(new_lengths) and math.prod(lengths) < have:
-            lengths.append(new_lengths[j])
-            j += 1
-        if math.prod(lengths) != have or len(group) > 1:
-            return None
-        if any(a[:-1]):  # one axis becomes several: only a multiple of the inner lengths divides evenly
-            return None
-        value = a[-1]
-        result += [constant(n, value // step % m) for m, step in zip(lengths, strides_of(lengths), strict=True)]
-    rest = iter(result)
-    return [constant(n, 0) if m == 1 else next(rest) for m in new]
-
-
-# ---------------------------------------------------------------------------------------------------- expressions in C
+# ----------------------------------------------------------------------------------------------------------- statements
 
 @dataclass(frozen=True, slots=True)
 class Temp:
@@ -149,72 +80,6 @@ class Statement:
     source: Var | None = None
     address: Affine = ()
     jumps: tuple[tuple[Temp, int], ...] = ()  # what an index array adds to the address: values and their strides
-
-
-def number(value: Any, dtype: np.dtype[Any]) -> str:
-    """A Python number as a C literal of a dtype."""
-    if dtype.kind == "f":
-        x = float(value)
-        if math.isnan(x):
-            return "NAN"
-        if math.isinf(x):
-            return "INFINITY" if x > 0 else "(-INFINITY)"
-        text = repr(x) if dtype.itemsize == 8 else repr(float(np.float32(x))) + "f"
-        return f"({text})" if text[0] == "-" else text
-    if dtype.kind == "b":
-        return str(int(bool(value)))
-    suffix = "LL" if dtype.kind == "i" else "ULL"
-    return f"({int(value)}{suffix})"
-
-
-def _comparison(symbol: str) -> Callable[..., str]:
-    return lambda t, a, b: f"{a} {symbol} {b}"
-
-
-def _call(name: str) -> Callable[..., str]:
-    return lambda t, a: f"{name}{'f' if t == 'float' else ''}({a})"
-
-
-def _sign(t: str, a: str) -> str:
-    return f"({a} != {a}) ? {a} : ({t})(({a} > 0) - ({a} < 0))"
-
-
-def _absolute(t: str, a: str) -> str:
-    return f"__builtin_fabs{'f' * (t == 'float')}({a})" if t in ("double", "float") else f"{a} < 0 ? -{a} : {a}"
-
-
-# What a ufunc does in C, given the C type of the operands and their texts, and about how many additions it costs.
-FORMULAS: dict[Any, tuple[Callable[..., str], float]] = {
-    ops.Add: (lambda t, a, b: f"{a} + {b}", 1), ops.Subtract: (lambda t, a, b: f"{a} - {b}", 1),
-    ops.Multiply: (lambda t, a, b: f"{a} * {b}", 1), ops.Divide: (lambda t, a, b: f"{a} / {b}", 4),
-    ops.Negative: (lambda t, a: f"-{a}", 1), ops.Absolute: (_absolute, 1),
-    ops.Square: (lambda t, a: f"{a} * {a}", 1), ops.Sqrt: (lambda t, a: _call("__builtin_sqrt")(t, a), 5),
-    ops.Exp: (_call("exp"), 12), ops.Expm1: (_call("expm1"), 25), ops.Log: (_call("log"), 12),
-    ops.Log1p: (_call("log1p"), 20), ops.Sin: (_call("sin"), 15), ops.Cos: (_call("cos"), 15),
-    ops.Tanh: (_call("tanh"), 20),
-    ops.Power: (lambda t, a, b: f"pow{'f' * (t == 'float')}({a}, {b})", 40),
-    ops.Maximum: (lambda t, a, b: f"{a} > {b} ? {a} : {b}", 2),  # without what keeps a NaN: see Reader.extreme
-    ops.Minimum: (lambda t, a, b: f"{a} < {b} ? {a} : {b}", 2),
-    ops.Less: (_comparison("<"), 1), ops.LessEqual: (_comparison("<="), 1), ops.Greater: (_comparison(">"), 1),
-    ops.GreaterEqual: (_comparison(">="), 1), ops.Equal: (_comparison("=="), 1), ops.NotEqual: (_comparison("!="), 1),
-    ops.LogicalAnd: (lambda t, a, b: f"({a} != 0) & ({b} != 0)", 1),
-    ops.LogicalOr: (lambda t, a, b: f"({a} != 0) | ({b} != 0)", 1),
-    ops.LogicalNot: (lambda t, a: f"{a} == 0", 1),
-    ops.BitwiseAnd: (lambda t, a, b: f"{a} & {b}", 1), ops.BitwiseOr: (lambda t, a, b: f"{a} | {b}", 1),
-    ops.BitwiseXor: (lambda t, a, b: f"{a} ^ {b}", 1), ops.LeftShift: (lambda t, a, b: f"{a} << {b}", 1),
-    ops.RightShift: (lambda t, a, b: f"{a} >> {b}", 1),
-    ops.Invert: (lambda t, a: f"!{a}" if t == "_Bool" else f"~{a}", 1),
-    ops.IsNan: (lambda t, a: f"{a} != {a}", 1), ops.Sign: (_sign, 2),
-}
-VECTOR_MATH = ["exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "pow"]  # of these libm has vector forms
-REDUCERS: dict[Any, str] = {ops.Sum: "sum", ops.Max: "max", ops.Min: "min"}
-_COMBINED = {"sum": "{0} + {1}", "max": "{0} > {1} ? {0} : {1}", "min": "{0} < {1} ? {0} : {1}"}
-_ADDED = {"sum": "{0} + {1}", "max": "({0} > {1}) | ({0} != {0}) ? {0} : {1}",  # to memory: a NaN stays
-          "min": "({0} < {1}) | ({0} != {0}) ? {0} : {1}"}
-
-
-def temp_type(dtype: np.dtype[Any]) -> str:
-    return "_Bool" if dtype.kind == "b" else C_TYPES[dtype]
 
 
 class Graph:
@@ -267,6 +132,7 @@ class Reader:
         self.texts: dict[Any, Temp] = {}
         self.loads: dict[tuple[Any, ...], Temp] = {}
         self.computed: list[tuple[Var, tuple[Affine, ...]]] = []
+        self.factors: dict[Var, Temp] = {}  # of a recurrence
         self.nothing: set[str] = set()  # temps that are 0 since nothing was put there
         self.jumps: dict[Any, tuple[tuple[Temp, int], ...]] = {}  # by target
         self.depth = self.started = 0  # ops written into one another; statements that earlier targets needed
@@ -551,6 +417,62 @@ def _where(r: Reader, i: Instruction, index: tuple[Affine, ...]) -> Any:
     return r.write(f"{r.cast(condition, _BOOL)} ? {r.cast(a, dtype)} : {r.cast(b, dtype)}", dtype, condition, a, b)
 
 
+def _typed(r: Reader, i: Instruction, index: tuple[Affine, ...]) -> tuple[list[Any], list[str], np.dtype[Any]]:
+    """The operands, their texts, and the dtype of all."""
+    operands, dtype = r.operands(i, index), i.output.dtype
+    return operands, [r.cast(a, dtype) for a in operands], dtype
+
+
+def _clip(r: Reader, i: Instruction, index: tuple[Affine, ...]) -> Any:
+    """The lower bound, then the upper one, and NaN where there is one."""
+    operands, (x, low, high), dtype = _typed(r, i, index)
+    value = r.write(f"{x} > {low} ? {x} : {low}", dtype, *operands[:2])
+    value = r.write(f"{value.name} < {high} ? {value.name} : {high}", dtype, value, operands[2])
+    for a, text in zip(operands, (x, low, high), strict=True):
+        value = r.unless_nan(value, text, a) if isinstance(a, Temp) else value
+    return value
+
+
+def _other_than_nan(r: Reader, i: Instruction, index: tuple[Affine, ...]) -> Any:
+    operands, (a, b), dtype = _typed(r, i, index)
+    value = r.write(f"{a} {'>' if i.op is ops.FMax else '<'} {b} ? {a} : {b}", dtype, *operands)  # b if either is NaN
+    return value if dtype.kind != "f" else r.write(f"{b} != {b} ? {a} : {value.name}", dtype, value, *operands)
+
+
+def _heaviside(r: Reader, i: Instruction, index: tuple[Affine, ...]) -> Any:
+    operands, (x, h), dtype = _typed(r, i, index)
+    one, zero = number(1, dtype), number(0, dtype)
+    value = r.write(f"{x} > 0 ? {one} : {zero}", dtype, operands[0])
+    value = r.write(f"{x} == 0 ? {h} : {value.name}", dtype, value, *operands)
+    return r.unless_nan(value, x, operands[0])
+
+
+def _logaddexp(r: Reader, i: Instruction, index: tuple[Affine, ...]) -> Any:
+    """The larger, and log(1 + exp(-distance)), as NumPy has it; infinities that are equal have no distance."""
+    operands, (a, b), dtype = _typed(r, i, index)
+    f, t = "f" * (dtype == np.float32), temp_type(dtype)
+    larger = r.write(f"{a} > {b} ? {a} : {b}", dtype, *operands)
+    distance = r.write(absolute(t, f"({a} - {b})"), dtype, *operands)
+    distance = r.write(f"{a} == {b} ? {number(0, dtype)} : {distance.name}", dtype, distance, *operands)
+    small = r.write(f"exp{f}(-{distance.name})", dtype, distance)
+    small = r.write(f"log1p{f}({small.name})", dtype, small)
+    return r.write(f"{larger.name} + {small.name}", dtype, larger, small)
+
+
+def _remainder(r: Reader, i: Instruction, index: tuple[Affine, ...]) -> Any:
+    """With the sign of the divisor, or that of what is divided."""
+    operands, (a, b), dtype = _typed(r, i, index)
+    if dtype.kind != "f":
+        raise Unavailable("a remainder of integers has no native form: use target=\"numpy\"")
+    value = r.write(call("fmod")(temp_type(dtype), a, b), dtype, *operands)
+    if i.op is ops.Fmod:
+        return value
+    v = value.name
+    moved = r.write(f"({v} < 0) != ({b} < 0) ? {v} + {b} : {v}", dtype, value, *operands)
+    signed = r.write(builtin("copysign")(temp_type(dtype), number(0, dtype), b), dtype, operands[1])
+    return r.write(f"{v} == 0 ? {signed.name} : {moved.name}", dtype, value, moved, signed)
+
+
 def _cast(r: Reader, i: Instruction, index: tuple[Affine, ...]) -> Any:
     (x,) = r.operands(i, index)
     return r.write(r.cast(x, i.output.dtype), i.output.dtype, x)
@@ -585,8 +507,10 @@ def _reduction(r: Reader, i: Instruction, index: tuple[Affine, ...]) -> Any:
         values.append(r.write(r.cast(value, dtype), dtype, value))
     total = values[0]
     for value in values[1:]:
-        total = r.write(_COMBINED[REDUCERS[i.op]].format(total.name, value.name), dtype, total, value)
-    return total if i.op is ops.Sum else r.unless_nan(total, " ".join(value.name for value in values), *values)
+        total = r.write(COMBINED[REDUCERS[i.op]].format(total.name, value.name), dtype, total, value)
+    if i.op in (ops.Sum, ops.Prod):
+        return total
+    return r.unless_nan(total, " ".join(value.name for value in values), *values)
 
 
 def product_operands(i: Instruction, index: tuple[Affine, ...], k: Affine, n: int) -> tuple[Any, Any]:
@@ -619,6 +543,8 @@ RULES: dict[Any, Callable[[Reader, Instruction, tuple[Affine, ...]], Any]] = {
     ops.Transpose: _transpose, ops.Reshape: _reshape, ops.BroadcastTo: _broadcast, ops.Index: _index,
     ops.ScatterAdd: _scatter, ops.Concatenate: _concatenate, ops.Keep: _keep, ops.Where: _where, ops.Cast: _cast,
     ops.CastToInteger: _cast, ops.InRange: _same, ops.Sum: _reduction, ops.Max: _reduction, ops.Min: _reduction,
+    ops.Prod: _reduction, ops.Clip: _clip, ops.FMax: _other_than_nan, ops.FMin: _other_than_nan,
+    ops.Heaviside: _heaviside, ops.LogAddExp: _logaddexp, ops.Remainder: _remainder, ops.Fmod: _remainder,
     ops.MatMul: _product, ops.Pad: _pad, ops.Windows: _windows, ops.Identity: _same,
 }
 
@@ -649,6 +575,11 @@ class Target:
     def points(self) -> int:
         return math.prod(self.space)
 
+    @property
+    def scans(self) -> bool:
+        """Whether each entry is made of the one before it, along the one counter in `reduced`."""
+        return self.kind in SCANS.values()
+
 
 def _space(shape: Sequence[int]) -> tuple[tuple[int, ...], tuple[Affine, ...]]:
     """The lengths that are not 1, and the index into an array of that shape."""
@@ -674,6 +605,8 @@ def target_of(graph: Graph, var: Var) -> Target:
             return r.write(r.cast(value, var.dtype), var.dtype, value)
 
         return Target(var, space, evaluate, flat(kept, shape, n), kind, reduced)
+    if i.op in SCANS:
+        return _scan(i)
     if i.op is ops.MatMul:
         (A, B), k = i.inputs, i.inputs[0].shape[-1]
         space, (*outer, last) = _space((*var.shape, k))
@@ -711,6 +644,25 @@ def target_of(graph: Graph, var: Var) -> Target:
                       "store" if apart else "sum", frozenset() if apart else window, True, None, window)
     space, index = _space(var.shape)
     return Target(var, space, lambda r: r.compute(var, index), flat(index, var.shape, len(space)))
+
+
+def _scan(i: Instruction) -> Target:
+    """An accumulation: the loop over its axis runs from the first entry on, or from the last in reverse."""
+    var, axis = i.output, i.options.get("axis", -1) % i.output.ndim
+    space, found = _space(var.shape)
+    n, index = len(space), list(found)
+    counters = [c for c in range(n) if index[axis][c]]
+    if i.options.get("reverse"):
+        index[axis] = shifted(combine((index[axis], -1)), var.shape[axis] - 1)
+
+    def evaluate(r: Reader) -> Any:
+        *factors, value = [r.value(x, tuple(index)) for x in i.inputs]
+        for a in factors:
+            r.factors[var] = r.write(r.cast(a, var.dtype), var.dtype, a)
+        return r.write(r.cast(value, var.dtype), var.dtype, value)
+
+    kind = SCANS[i.op] if counters else "store"
+    return Target(var, space, evaluate, flat(index, var.shape, n), kind, frozenset(counters))
 
 
 def pieces(graph: Graph, ranges: list[tuple[int, int]], evaluate: Callable[[Reader], Any]) -> Iterator[tuple[Any, Any]]:
@@ -778,7 +730,7 @@ class Nest:
         order = self._order(affine, [c for c in range(n) if c not in gone])
         whole = len(found) == 1
         blocks = [_filled(t, place) for t in self.targets
-                  if t.scattered or (t.kind != "store" and not (whole and self._in_registers(t, order)[1]))]
+                  if t.scattered or not (t.kind == "store" or t.scans or (whole and self._in_registers(t, order)[1]))]
         for (ranges, reader), values in found:
             limits = {c: (0, lengths[c]) if whole else ranges[c] for c in order}
             blocks += self._jammed(order, limits, reader, values, place, whole, threads)
@@ -809,7 +761,7 @@ class Nest:
         return blocks
 
     def _can_jam(self, order: list[int], limits: dict[int, tuple[int, int]], reader: Reader) -> bool:
-        if len(order) < 2 or len(reader.statements) > 16 or any(t.scattered for t in self.targets):
+        if len(order) < 2 or len(reader.statements) > 16 or any(t.scattered or t.scans for t in self.targets):
             return False
         *_, c, inner = order
         sums = [t for t in self.targets if t.kind != "store"]
@@ -886,7 +838,8 @@ class Nest:
         before: list[list[str]] = [[] for _ in range(after + 1)]
         behind: list[list[str]] = [[] for _ in range(after + 1)]
         lengths = {c: limits[c][1] - limits[c][0] for c in order}
-        blocked = after == 1 and lengths[order[0]] > 2 * BLOCK
+        in_turn = {c for t in self.targets if t.scans for c in t.reduced}  # loops that run from entry to entry
+        blocked = after == 1 and lengths[order[0]] > 2 * BLOCK and not in_turn
         registers: list[Register] = []
         for number_, (t, result) in enumerate(zip(self.targets, values, strict=True)):
             start, complete = self._in_registers(t, order)
@@ -896,12 +849,21 @@ class Nest:
                 if t.kind == "store":
                     body[after].append(f"{entry} = {value};")
                     continue
+                if t.scans:
+                    (c,) = t.reduced
+                    before_it = f"{place(t.var)}[{at(shifted(t.address, -t.address[c]), turn)}]"
+                    factor = reader.factors.get(t.var)
+                    text = (f"{factor.name} * {before_it} + {value}" if factor is not None
+                            else ADDED[t.kind.removeprefix("cum")].format(before_it, value))
+                    body[after].append(f"{entry} = i{c} ? {text} : {value};" if limits[c][0] == 0
+                                       else f"{entry} = {text};")
+                    continue
                 if start == after:
-                    body[after].append(f"{entry} = {_ADDED[t.kind].format(entry, value)};")
+                    body[after].append(f"{entry} = {ADDED[t.kind].format(entry, value)};")
                     continue
                 pair = [Register(f"r{number_}" + f"_{turn}" * bool(jammed), t.kind, t.var.dtype)]
                 body[after].append(pair[0].add(value))
-                if t.kind != "sum" and t.var.dtype.kind == "f":  # a comparison loses a NaN that comes first
+                if t.kind in ("max", "min") and t.var.dtype.kind == "f":  # a comparison loses a NaN that comes first
                     pair.append(Register("n" + pair[0].name[1:], "any", np.dtype(np.int32)))
                     body[after].append(pair[1].add(f"{value} != {value}"))
                 registers += pair
@@ -909,7 +871,7 @@ class Nest:
                 total = pair[0].name + "_all" * blocked
                 if len(pair) > 1:
                     behind[start].append(f"if ({pair[1].name}{'_all' * blocked}) {total} = NAN;")
-                combined = total if complete and whole else _ADDED[t.kind].format(entry, total)
+                combined = total if complete and whole else ADDED[t.kind].format(entry, total)
                 behind[start].append(f"{entry} = {combined};")
         work = math.prod(lengths.values()) * max(sum(map(len, body)), 1)
         parallel = (threads > 1 and after and work > 100_000 and not any(t.jumps is not None for t in self.targets))
@@ -929,7 +891,8 @@ class Nest:
         for l, c in enumerate(order, 1):
             if l == 1 and after > 1 and all(c not in t.reduced for t in self.targets):
                 lines.put(team)
-            if l == after and lengths[c] >= 4 and not any(t.jumps is not None for t in self.targets):
+            jumps = any(t.jumps is not None for t in self.targets)
+            if l == after and lengths[c] >= 4 and c not in in_turn and not jumps:
                 lines.put("#pragma omp simd" + "".join(f" reduction({r.clause})" for r in registers))
             step = f"i{c} += {jam}" if c in turns[0] else f"i{c}++"
             lines.put(f"for (int64_t i{c} = 0; i{c} < {lengths[c]}; {step}) {{", *body[l], *before[l])
@@ -946,21 +909,21 @@ class Register:
     """What a reduction is collected in, inside the loops."""
 
     name: str
-    kind: str  # sum, max, min, any
+    kind: str  # sum, prod, max, min, any
     dtype: np.dtype[Any]
 
     @property
     def clause(self) -> str:
-        return {"sum": "+", "any": "|"}.get(self.kind, self.kind) + ":" + self.name
+        return {"sum": "+", "prod": "*", "any": "|"}.get(self.kind, self.kind) + ":" + self.name
 
     def declared(self, blocked: bool = False) -> str:
-        start = "0" if self.kind in ("sum", "any") else _extreme(self.kind, self.dtype)
+        start = START.get(self.kind) or extreme(self.kind, self.dtype)
         return f"{C_TYPES[self.dtype]} {self.name}{'_all' * blocked} = {start};"
 
     def add(self, value: str, name: str = "") -> str:
         name = name or self.name
-        if self.kind in ("sum", "any"):
-            return f"{name} {'+' if self.kind == 'sum' else '|'}= {value};"
+        if self.kind in START:
+            return f"{name} {self.clause[0]}= {value};"
         return f"{name} = {value} {'>' if self.kind == 'max' else '<'} {name} ? {value} : {name};"
 
     def joined(self) -> str:
@@ -985,21 +948,11 @@ JAM = 4  # turns of a loop written into one
 BLOCK = 2048  # entries summed in one go: sums of such sums lose few digits
 
 
-def _extreme(kind: str, dtype: np.dtype[Any]) -> str:
-    if dtype.kind == "f":
-        return "-INFINITY" if kind == "max" else "INFINITY"
-    if dtype.kind == "b":
-        return "0" if kind == "max" else "1"
-    info = np.iinfo(dtype)
-    value = info.min if kind == "max" else info.max
-    return f"({value + 1}LL - 1)" if value == np.iinfo(np.int64).min else number(value, dtype)
-
-
 def _filled(t: Target, place: Callable[[Var], str]) -> list[str]:
     """The memory of a reduction before its loops."""
-    if t.var.size == 0 or (t.kind == "store" and not t.scattered):
+    if t.var.size == 0 or t.scans or (t.kind == "store" and not t.scattered):
         return []
-    value = "0" if t.kind == "sum" or t.scattered else _extreme(t.kind, t.var.dtype)
+    value = "0" if t.scattered else START.get(t.kind) or extreme(t.kind, t.var.dtype)
     if value == "0":
         return [f"memset({place(t.var)}, 0, {t.var.nbytes});"]
     return [f"for (int64_t i = 0; i < {t.var.size}; i++) {place(t.var)}[i] = {value};"]

@@ -22,13 +22,11 @@ import numpy as np
 from .. import ops
 from ..ops.selection import ARRAY
 from . import buffers, building, calling
+from .affine import Affine, unit
+from .formulas import C_TYPES, REDUCERS, VECTOR_MATH, Unavailable, number
 from .loops import (
-    C_TYPES,
     LONGEST,
-    REDUCERS,
     SMALL_PRODUCT,
-    VECTOR_MATH,
-    Affine,
     Graph,
     MustStore,
     Nest,
@@ -36,12 +34,9 @@ from .loops import (
     Split,
     Target,
     Temp,
-    Unavailable,
     cost_of,
-    number,
     pieces,
     target_of,
-    unit,
 )
 from .program import Instruction, Operand, Program, Var
 
@@ -198,7 +193,8 @@ class Schedule:
                 return action(*arguments)
             except MustStore as missing:
                 if missing.var in self.graph.stored:
-                    raise Unavailable(f"{self.graph.make[missing.var].op.__name__} has no native form yet") from None
+                    raise Unavailable(f"{self.graph.make[missing.var].op.__name__} has no native form: "
+                                      "use target=\"numpy\"") from None
                 self._store(missing.var)
                 self.missed = True  # this schedule only goes on to find what else is missing
                 if found is not None:
@@ -451,10 +447,10 @@ PRELUDE = """\
 def declarations(body: str) -> str:
     """The vector functions of libm that a body calls, declared for use in vectorised loops."""
     lines = []
-    for name in VECTOR_MATH:
+    for name, count in VECTOR_MATH.items():
         for ctype, call in (("double", name), ("float", name + "f")):
             if re.search(rf"\b{call}\(", body):
-                arguments = ", ".join([ctype] * (2 if name == "pow" else 1))
+                arguments = ", ".join([ctype] * count)
                 lines.append(f"VECTOR {ctype} {call}({arguments});")
     if not lines:
         return ""
