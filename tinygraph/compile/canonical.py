@@ -136,7 +136,7 @@ def _range(part: slice, n: int) -> range:
 def _variance(r: Rewriter, i: Instruction) -> Any:
     """As NumPy does it: from the deviations from the mean."""
     (x, where), output = i.inputs, i.output
-    axis, ddof = i.options["axis"], i.options["ddof"]
+    axis, ddof = i.options.get("axis"), i.options.get("ddof", 0)
     if where is not True or output.dtype not in (np.float32, np.float64) or not x.size:
         return None
     x = r.cast(r.strong(x), output.dtype)

@@ -459,6 +459,23 @@ def _logaddexp(r: Reader, i: Instruction, index: tuple[Affine, ...]) -> Any:
     return r.write(f"{larger.name} + {small.name}", dtype, larger, small)
 
 
+def _floor_divide(r: Reader, i: Instruction, index: tuple[Affine, ...]) -> Any:
+    """From the remainder, as NumPy does it."""
+    operands, (a, b), dtype = _typed(r, i, index)
+    if dtype.kind != "f":
+        raise Unavailable("a division of integers has no native form: use target=\"numpy\"")
+    t, m = temp_type(dtype), r.write(call("fmod")(temp_type(dtype), a, b), dtype, *operands)
+    exact = r.write(f"({a} - {m.name}) / {b}", dtype, m, *operands)
+    d = r.write(f"({m.name} != 0) & (({b} < 0) != ({m.name} < 0)) ? {exact.name} - 1 : {exact.name}", dtype, m, exact,
+                *operands)
+    floor = r.write(builtin("floor")(t, d.name), dtype, d)
+    floor = r.write(f"{d.name} - {floor.name} > 0.5 ? {floor.name} + 1 : {floor.name}", dtype, d, floor)
+    quotient = r.write(f"{a} / {b}", dtype, *operands)
+    zero = r.write(builtin("copysign")(t, number(0, dtype), quotient.name), dtype, quotient)
+    value = r.write(f"{d.name} == 0 ? {zero.name} : {floor.name}", dtype, d, zero, floor)
+    return r.write(f"{b} == 0 ? {quotient.name} : {value.name}", dtype, quotient, value, *operands)
+
+
 def _remainder(r: Reader, i: Instruction, index: tuple[Affine, ...]) -> Any:
     """With the sign of the divisor, or that of what is divided."""
     operands, (a, b), dtype = _typed(r, i, index)
@@ -544,7 +561,7 @@ RULES: dict[Any, Callable[[Reader, Instruction, tuple[Affine, ...]], Any]] = {
     ops.ScatterAdd: _scatter, ops.Concatenate: _concatenate, ops.Keep: _keep, ops.Where: _where, ops.Cast: _cast,
     ops.CastToInteger: _cast, ops.InRange: _same, ops.Sum: _reduction, ops.Max: _reduction, ops.Min: _reduction,
     ops.Prod: _reduction, ops.Clip: _clip, ops.FMax: _other_than_nan, ops.FMin: _other_than_nan,
-    ops.Heaviside: _heaviside, ops.LogAddExp: _logaddexp, ops.Remainder: _remainder, ops.Fmod: _remainder,
+    ops.Heaviside: _heaviside, ops.LogAddExp: _logaddexp, ops.Remainder: _remainder, ops.Fmod: _remainder, ops.FloorDivide: _floor_divide,
     ops.MatMul: _product, ops.Pad: _pad, ops.Windows: _windows, ops.Identity: _same,
 }
 
