@@ -561,7 +561,8 @@ RULES: dict[Any, Callable[[Reader, Instruction, tuple[Affine, ...]], Any]] = {
     ops.ScatterAdd: _scatter, ops.Concatenate: _concatenate, ops.Keep: _keep, ops.Where: _where, ops.Cast: _cast,
     ops.CastToInteger: _cast, ops.InRange: _same, ops.Sum: _reduction, ops.Max: _reduction, ops.Min: _reduction,
     ops.Prod: _reduction, ops.Clip: _clip, ops.FMax: _other_than_nan, ops.FMin: _other_than_nan,
-    ops.Heaviside: _heaviside, ops.LogAddExp: _logaddexp, ops.Remainder: _remainder, ops.Fmod: _remainder, ops.FloorDivide: _floor_divide,
+    ops.Heaviside: _heaviside, ops.LogAddExp: _logaddexp, ops.Remainder: _remainder, ops.Fmod: _remainder,
+    ops.FloorDivide: _floor_divide,
     ops.MatMul: _product, ops.Pad: _pad, ops.Windows: _windows, ops.Identity: _same,
 }
 
