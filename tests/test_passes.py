@@ -1101,6 +1101,14 @@ def test_the_report_counts_what_is_needed_at_one_time():
     assert int(row[-1]) >= 10
 
 
+def test_python_numbers_stay_what_they_become():
+    for f, result in ((lambda n: 1.0 * n, 3.0), (lambda n: n * 1.0, 3.0), (lambda n: n / 1, 3.0), (lambda n: n * 1, 3)):
+        program = optimized(tg.compile(f).trace(3))
+        (got,), _ = program.run([3])
+        assert type(got) is type(result)
+        assert got == result
+
+
 def test_names_are_kept():
     x, y, z = (Var((2,), np.dtype(float), name) for name in ("x", "", "activation"))
     after = optimized(Program("program", (x,), (), {}, (

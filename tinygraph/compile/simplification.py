@@ -44,7 +44,7 @@ def _multiply(r: Rewriter, i: Instruction) -> Any:
             if (source := r.maker(x, ops.Negative)) is not None and _is_float(x) and x.size == i.output.size:
                 return Instruction(ops.Negative, (r.emit(ops.Multiply, source.inputs[0], c),), {}, i.output)
         elif c == 1:
-            return x if x.weak else r.cast(x, i.output.dtype)
+            return _times_one(r, x, i.output)
         elif c == -1 and x.dtype == i.output.dtype and x.dtype.kind in "fi":
             return Instruction(ops.Negative, (x,), {}, i.output)
         elif (merged := _merged(r, i.output, x, c)) is not None:
@@ -63,12 +63,19 @@ def _divide(r: Rewriter, i: Instruction) -> Any:
                 return Instruction(ops.Negative, (r.emit(ops.Divide, *signless),), {}, i.output)
         return None
     if c == 1:
-        return x if x.weak and i.output.weak else r.cast(x, i.output.dtype)
+        return _times_one(r, x, i.output)
     if i.output.dtype not in _MERGED or x.dtype != i.output.dtype or x.weak or not _is_mild(c):
         return None
     if abs(math.frexp(c)[0]) == 0.5:
         return Instruction(ops.Multiply, (x, 1 / c), {}, i.output)
     return _merged(r, i.output, x, c, True)
+
+
+def _times_one(r: Rewriter, x: Var, output: Var) -> Var | None:
+    """x in the dtype of the output; a Python number that becomes another kind of number is left alone."""
+    if output.weak:
+        return x if x.dtype == output.dtype else None
+    return r.cast(x, output.dtype)
 
 
 def _merged(r: Rewriter, output: Var, x: Var, c: Any, divide: bool = False) -> Instruction | None:
