@@ -221,7 +221,7 @@ def of_two(b: Builder, random: Random) -> Any:
     x = b.pick(lambda x: x.dtype.kind == "f" and b.accuracy[x].level == 0 and b.accuracy[x].whole <= 3)
     y = b.partner(x, 0, lambda y: y.dtype.kind == "f")
     op = random.choice([ops.ArcTan2, ops.Hypot, ops.LogAddExp, ops.FMax, ops.FMin, ops.CopySign, ops.Heaviside,
-                        ops.Remainder, ops.Fmod])
+                        ops.Remainder, ops.Fmod, ops.FloorDivide])
     return b.emit(op, x, y, accuracy=Accuracy(1, 12, 12))
 
 
