@@ -156,7 +156,7 @@ def native(op: type[tg.Op]) -> str:
         if case.op is op:
             program = tg.compile(lambda *inputs, case=case: case.op(*inputs, **case.options)).trace(*case.arrays())
             try:
-                native_target.Schedule(optimized(program)[0])
+                native_target.Schedule(optimized(program))
             except native_target.Unavailable:
                 return ""
             return "yes"
