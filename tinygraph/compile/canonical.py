@@ -137,7 +137,7 @@ def _variance(r: Rewriter, i: Instruction) -> Any:
     """As NumPy does it: from the deviations from the mean."""
     (x, where), output = i.inputs, i.output
     axis, ddof = i.options.get("axis"), i.options.get("ddof", 0)
-    if where is not True or output.dtype not in (np.float32, np.float64) or not x.size:
+    if where is not True or output.dtype not in (np.float32, np.float64) or x.dtype.kind == "c" or not x.size:
         return None
     x = r.cast(r.strong(x), output.dtype)
     given = range(x.ndim) if axis is None else axis if isinstance(axis, Iterable) else [axis]
