@@ -173,7 +173,8 @@ def test_every_case_and_its_gradient(op, dtype):
             continue  # the shape of what a mask takes depends on values
         inputs = case.arrays(dtype)
         traced = compiled(value_and_gradients(case)).trace(*inputs)
-        given = [x if var.weak else np.asarray(x) for x, var in zip(inputs, traced.inputs, strict=True)]
+        given = [x for x in inputs if not isinstance(x, bool)]  # those are part of the signature
+        given = [x if var.weak else np.asarray(x) for x, var in zip(given, traced.inputs, strict=True)]
         for program in (traced, optimized(traced)):
             executable = numpy_target.build(program)
             assert_written_well(executable.source)

@@ -141,14 +141,9 @@ def test_einsum_refuses_what_numpy_refuses(subscripts, shapes):
         np.einsum(subscripts, *map(tg.constant, arrays))
 
 
-def test_einsum_refuses_what_it_does_not_cover():
-    x = tg.constant(np.ones((2, 2)))
-    for call in (lambda: np.einsum(x, [0, 1], [1, 0]), lambda: np.einsum("ij", x, dtype=np.float32),
-                 lambda: np.einsum("ij", x, order="F")):
-        with pytest.raises(NotImplementedError, match=r"^np.einsum on nodes takes [^\n]+$"):
-            call()
+def test_einsum_refuses_an_array_to_write_into():
     with pytest.raises(TypeError, match="out="):
-        np.einsum("ij", x, out=np.ones((2, 2)))
+        np.einsum("ij", tg.constant(np.ones((2, 2))), out=np.ones((2, 2)))
 
 
 @pytest.mark.parametrize("width", [1, 0, (1,), (1, 2), [(1, 2)], ((1, 0), (0, 2)), np.array([[1], [2]])])
@@ -161,18 +156,12 @@ def test_pad_takes_widths_in_all_of_numpys_forms(width):
     assert hash(y.options["width"]) is not None
 
 
-def test_pad_refuses_what_it_does_not_cover():
+def test_pad_refuses_widths_that_are_none():
     x = tg.constant(np.ones((2, 3)))
-    for options in ({"mode": "edge"}, {"mode": "wrap"}, {"mode": "linear_ramp", "end_values": 1},
-                    {"constant_values": 1}, {"constant_values": (0, 2)}):
-        with pytest.raises(NotImplementedError, match=r"^np.pad on nodes pads with zeros alone[^\n]+$"):
-            np.pad(x, 1, **options)
-    with pytest.raises(NotImplementedError, match=r"zeros alone"):
-        np.pad(x, {0: 1})
-    with pytest.raises(TypeError, match="integers"):
+    with pytest.raises(TypeError, match="integer"):
         np.pad(x, 1.5)
     for width in (-1, ((1, 1), (0, -1))):
-        with pytest.raises(ValueError, match=r"^Pad\(.*two counts for each of 2 axes$"):
+        with pytest.raises(ValueError, match=r"negative|counts"):
             np.pad(x, width)
     with pytest.raises(ValueError, match="broadcast"):
         np.pad(x, ((1, 1), (1, 1), (1, 1)))

@@ -317,7 +317,7 @@ def checked_output(op: Any, result: Any) -> Any:
 def recovered(error: Exception, op: Any, inputs: Any, options: dict[str, Any]) -> Any:
     """The value of a primitive whose forward failed while it was traced, on entries that mean nothing; in all other
     cases the error is raised, explained."""
-    if (trace := TRACE.get()) is not None and not op.traceable:
+    if (trace := TRACE.get()) is not None and not op.traceable and not isinstance(error, TypeError):  # a refusal
         with suppress(Exception):
             return checked_output(op, trace.retried(op, inputs, options))
     raise explained(error, op, inputs, options) from None

@@ -289,7 +289,10 @@ def _windows(r: Rewriter, i: Instruction) -> Any:
 
 @CANONICAL.on(Elementwise)
 def _numbers(r: Rewriter, i: Instruction) -> Any:
-    """Among floats a whole Python number is a float, too."""
+    """Among floats a whole Python number is a float, too; but ufuncs that are not of NumPy may see it otherwise."""
+    ufunc: Any = i.op.forward
+    if i.op is not ops.Where and getattr(np, getattr(ufunc, "__name__", ""), None) is not ufunc:
+        return None
     first = 1 if i.op is ops.Where else 0
     whole = [k >= first and isinstance(x, int) and abs(x) <= 2**53 for k, x in enumerate(i.inputs)]
     if i.op in (ops.Keep, ops.LdExp) or not any(whole) or all(

@@ -556,7 +556,11 @@ ADD_AT = Form(lines=_add_at_lines, over=lambda i: i.inputs[:1] if is_array(i.inp
 def _foreign_text(c: Call) -> Text:
     options = [f"{name}={_option(c, name, value)}" for name, value in c.instruction.options.items()]
     op = c.instruction.op
-    call = f"{c.source.foreign(op, op.__name__)}({c.arguments(*options)})"
+    given = [c[k] for k in range(len(c.operands))]
+    if op.elementwise and c.output.dtype in (np.float16, np.float32):  # a ufunc of SciPy takes a number for a float64
+        given = [f"{dtype_name(c.output.dtype)}({text})" if type(x) is float else text
+                 for x, text in zip(c.operands, given, strict=True)]
+    call = f"{c.source.foreign(op, op.__name__)}({', '.join([*given, *options])})"
     return Text(call + ".item()" if c.output.weak else call)
 
 
