@@ -1,10 +1,19 @@
 """Calls of universal functions: with options, by their methods, and of complex numbers."""
 
+import warnings
+
 import numpy as np
 
 from ..cases.registry import Domain, anywhere, distinct, even, integers_below, integral, nonzero, odd, positive, truth
 from ..cases.ufuncs import dividends, divisors, off_powers, off_whole, within_one
 from .registry import call
+
+
+def quietly(function, *arrays):
+    """A function that a NumPy to come deprecates."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return function(*arrays)
 
 
 def complex_of(domain: Domain, imaginary: Domain = nonzero) -> Domain:
@@ -29,7 +38,7 @@ call(np.divmod, (dividends, (2, 3)), (divisors, (3,)))
 call(np.modf, (off_whole, (2, 3)))
 call(np.frexp, (off_powers, (2, 3)), jax=False)
 call(np.sign, (anywhere, (2, 3)), flat=True)
-call(np.fix, (anywhere, (2, 3)), flat=True)
+call(np.fix, (anywhere, (2, 3)), form=quietly, flat=True)
 call(np.round, (anywhere, (2, 3)), flat=True)
 call(np.around, (anywhere, (2, 3)), flat=True, decimals=1)
 call(np.rad2deg, (anywhere, (2, 3)))
