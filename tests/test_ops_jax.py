@@ -156,7 +156,8 @@ NUMPY = {ops.BroadcastTo: "broadcast_to", ops.ExpandDims: "expand_dims"}
 
 # The order of what is before and after is NumPy's own; to decimals JAX rounds up to the last digit; the others have no
 # gradient there. Special functions are compared with mpmath.
-NOT_IN_JAX = {ops.Partition, ops.Mantissa, ops.NextAfter, ops.Round, *SPECIAL.values()}
+NOT_IN_JAX = {ops.Partition, ops.Mantissa, ops.NextAfter, ops.Round, ops.SparseMatMul, ops.SparseSolve,
+              *SPECIAL.values()}
 
 
 def in_jax(op: type[tg.Op]) -> Any:
