@@ -10,6 +10,7 @@ from tinygraph import ops
 from tinygraph.testing import strategies
 
 from .oracles import complex_step, differences, gradient
+from .pairs import Namespace, Pair
 
 OPS = [ops.Tanh, ops.Log, ops.MatMul, ops.Power, ops.LogSoftmaxNLL, ops.LayerNorm, ops.Where, ops.Conv2D]
 
@@ -63,6 +64,20 @@ def test_gradients_of_random_graphs(graph):
     second = tg.grad(slope, everything)(*graph.inputs)
     along = sum(np.sum(h) for h in second)
     np.testing.assert_allclose(along, differences(slope, graph.inputs, ones), rtol=1e-5, atol=1e-5 * (1 + abs(along)))
+
+
+@given(graph=strategies.graphs(smooth=True, max_steps=12), seed=st.integers(0, 2**32 - 1))
+def test_random_graphs_in_a_naive_engine(graph, seed):
+    rng = np.random.default_rng(seed)
+    tangents = [np.asarray(rng.normal(size=x.shape)) for x in graph.inputs]
+    expected = graph.using(Namespace)(*[Pair(x, v) for x, v in zip(graph.inputs, tangents, strict=True)])
+    value, tangent = tg.jvp(graph, graph.inputs, tangents)
+    scale = 1 + abs(expected.dx)
+    np.testing.assert_allclose(value, expected.x, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(tangent, expected.dx, rtol=0, atol=1e-8 * scale)
+    grads = tg.grad(graph, range(len(graph.inputs)))(*graph.inputs)
+    along = sum(np.sum(g * v) for g, v in zip(grads, tangents, strict=True))
+    np.testing.assert_allclose(along, expected.dx, rtol=0, atol=1e-8 * scale)
 
 
 @given(graph=strategies.graphs())
