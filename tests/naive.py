@@ -7,6 +7,8 @@ rule in `__mul__`), linear functions (`linear`), and the derivative of a few fun
 Below it are functions of images as their definitions read, number by number.
 """
 
+from types import SimpleNamespace
+
 import numpy as np
 
 
@@ -36,6 +38,22 @@ class Dual:
 
     def __rsub__(self, other):
         return -1.0 * self + other
+
+    def __neg__(self):
+        return -1.0 * self
+
+    def __truediv__(self, other):
+        return self * reciprocal(lifted(other, self))
+
+    def __pow__(self, n):
+        return self if n == 1 else self * self ** (n - 1)
+
+    def __getitem__(self, index):
+        return linear(lambda x: x[index])(self)
+
+    @property
+    def T(self):
+        return linear(np.transpose)(self)
 
 
 def variable(x, v, w):
@@ -74,6 +92,26 @@ exp = entrywise(np.exp, lambda x: exp(x))
 tanh = entrywise(np.tanh, lambda x: 1.0 - tanh(x) * tanh(x))
 reciprocal = entrywise(np.reciprocal, lambda x: -1.0 * reciprocal(x) * reciprocal(x))
 sqrt = entrywise(np.sqrt, lambda x: 0.5 * reciprocal(sqrt(x)))
+log = entrywise(np.log, lambda x: reciprocal(x))
+
+
+def total(x, axis=None):
+    return linear(lambda x: np.sum(x, axis))(x)
+
+
+def mean(x, axis=None):
+    return linear(lambda x: np.mean(x, axis))(x)
+
+
+def concatenate(xs, axis):
+    if not isinstance(xs[0], Dual):
+        return np.concatenate(xs, axis)
+    return Dual(concatenate([x.x for x in xs], axis), concatenate([x.dx for x in xs], axis))
+
+
+# What the source of a random graph asks of NumPy.
+NAMESPACE = SimpleNamespace(sin=sin, cos=cos, exp=exp, log=log, tanh=tanh, sqrt=sqrt, sum=total, mean=mean,
+                            concatenate=concatenate)
 
 
 def maximum(a, b):
