@@ -185,6 +185,11 @@ def _place(name: str, f: Function, args: Sequence[Any], keywords: dict[str, Any]
     return i % len(args)
 
 
+def parameter_names(f: Function) -> list[str]:
+    """The names of the arguments that may be given by position; none if f does not say."""
+    return [name for name, p in _parameters(f).items() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+
+
 def _parameters(f: Function) -> Any:
     import inspect  # takes as long to import as this whole package
 

@@ -127,7 +127,7 @@ def _walk(output: Value, seed: Any, traced: bool, wanted: set[Value] | None, wrt
             silent.append(x)
             return
         if not isinstance(part, Node | np.ndarray | np.generic) or part.shape != x.shape or part.dtype != x.dtype:
-            part = _fitted(node, x, part)
+            part = fitted(node, x, part)
         old = cotangents.get(x)
         if old is None:
             cotangents[x] = part
@@ -348,7 +348,7 @@ def _is_wanted(x: Any, wanted: set[Value] | None) -> bool:
     return isinstance(x, Value) and (x.needs_grad if wanted is None else x in wanted)
 
 
-def _fitted(node: Op, x: Value, part: Any) -> Any:
+def fitted(node: Op, x: Value, part: Any) -> Any:
     """`part` with the shape and dtype of the input `x` it belongs to, or an error that names the op."""
     if not isinstance(part, Node | np.ndarray | np.generic):
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import keyword
 import os
 import re
@@ -17,6 +16,7 @@ import numpy as np
 
 from ..node import TRACE, Node, Parameter, State, Value, describe, next_serial, plain_array
 from ..ops import Identity
+from ..recording import parameter_names
 from ..tape import as_value
 from .exclusive import make_exclusive
 from .outline import Outline
@@ -73,7 +73,7 @@ class Compiled:
         self.lock = threading.RLock()  # of the entries, which move at each look
         self.last: Entry | None = None
         self.short: tuple[int, Any] = (-1, None)  # the short way of an entry called, and for how many arguments it is
-        self.names = _parameter_names(f)
+        self.names = parameter_names(f)
         if unknown := self.static - set(self.names):
             raise ValueError(f"static={sorted(unknown)}: the function has no argument of that name")
 
@@ -422,14 +422,6 @@ def _compare(name: str, eager: Any, compiled: Any) -> None:
         same = a.shape == b.shape and np.allclose(a, b, tolerance, tolerance * finite.max(initial=0), equal_nan=True)
     if not same:
         raise AssertionError(f"{name} differs: eager {a!r}, compiled {b!r}")
-
-
-def _parameter_names(f: Callable[..., Any]) -> list[str]:
-    try:
-        parameters = inspect.signature(f).parameters.values()
-    except (TypeError, ValueError):
-        return []
-    return [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
 
 
 def _identifier(name: str) -> str:

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from inspect import signature
 from typing import Any
 
 import numpy as np
 
 from ..calculus import jvp, vjp
-from ..node import Node, State, Value
+from ..node import Node, State, Value, plain_array
 from ..op import Op
+from ..recording import parameter_names
 from ..structure import filled, leaves, spread
 from ..tape import backprop
 from .diagnosis import diagnosed
@@ -41,7 +41,7 @@ class Subject:
         names = names or _names(function, len(arguments))
         found = [(path, leaf) for argument, start in zip(arguments, names, strict=True)
                  for path, leaf in leaves(argument, start)]
-        self.inputs = [x if isinstance(x, State) else _array(x) for _, x in found]
+        self.inputs = [x if isinstance(x, State) else plain_array(x) for _, x in found]
         self.names = [path for path, _ in found]
         self.wrt = [i for i, x in enumerate(self.inputs) if x.dtype.kind == "f"]
         if not self.wrt:
@@ -101,20 +101,9 @@ class Subject:
 
 def _names(function: Callable[..., Any], count: int) -> list[str]:
     """What the function calls its arguments, if it says so."""
-    try:
-        found = [name for name, p in signature(function).parameters.items()
-                 if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    except (TypeError, ValueError):
-        found = []
+    found = parameter_names(function)
     plain = isinstance(function, np.ufunc) or len(found) < count
     return [f"input {i}" for i in range(count)] if plain else found[:count]
-
-
-def _array(x: Any) -> np.ndarray:
-    array = np.asarray(x)
-    if array.dtype.kind not in "biufc":
-        raise TypeError(f"an input of type {type(x).__name__}: give arrays and numbers")
-    return array
 
 
 def check_gradients(function: Callable[..., Any], *inputs: Any, gradient: Rule | None = None, order: int = 1,
@@ -263,25 +252,31 @@ def _check(report: Report, subject: Subject, order: int) -> None:
     if not _check_types(report, subject, primals, grads):
         return
     claim = _claim(subject, primals, cotangent, grads)
-    wrong = []
-    for k, i in enumerate(subject.wrt):
-        status, entries = judged(claim, k)
-        report.add("values", status, subject.names[i], _counted(status, entries, primals[k]), entries)
-        if status == "wrong":
-            wrong.append(k)
+    wrong = _judge(report, "values", subject, claim)
     if wrong:
         report.diagnosis += diagnosed(subject, claim, cotangent, wrong)
-    _check_behaviour(report, subject, primals, cotangent, grads)
+    _check_behaviour(report, subject, primals, value, cotangent, grads)
     if subject.own_rule is None and not subject.states:
         _check_forward(report, subject, primals, cotangent, grads)
     if order > 1 and not wrong and not subject.states:
         _check_second(report, subject, primals, cotangent)
 
 
-def _counted(status: str, entries: Sequence[Entry], x: np.ndarray) -> str:
+def _judge(report: Report, text: str, subject: Subject, claim: Claim) -> list[int]:
+    """Add a verdict on each gradient; the numbers of those that are wrong."""
+    wrong = []
+    for k, i in enumerate(subject.wrt):
+        status, entries = judged(claim, k)
+        report.add(text, status, subject.names[i], _counted(status, entries, claim.grads[k].size), entries)
+        if status == "wrong":
+            wrong.append(k)
+    return wrong
+
+
+def _counted(status: str, entries: Sequence[Entry], size: int) -> str:
     if status == "ok":
-        return f"{x.size} {'entry' if x.size == 1 else 'entries'}"
-    return f"{len(entries)} shown of {x.size}" if len(entries) < x.size else ""
+        return f"{size} {'entry' if size == 1 else 'entries'}"
+    return f"{len(entries)} shown of {size}" if len(entries) < size else ""
 
 
 def _cotangent(value: np.ndarray) -> np.ndarray:
@@ -354,15 +349,14 @@ def _broadcasts(small: tuple[int, ...], large: tuple[int, ...]) -> bool:
         return False
 
 
-def _check_behaviour(report: Report, subject: Subject, primals: Sequence[np.ndarray], cotangent: np.ndarray,
-                     grads: Sequence[Any]) -> None:
+def _check_behaviour(report: Report, subject: Subject, primals: Sequence[np.ndarray], value: np.ndarray,
+                     cotangent: np.ndarray, grads: Sequence[Any]) -> None:
     """Linear in the incoming gradient, the same each time, and nothing written into."""
     def filled(found: Sequence[Any]) -> list[np.ndarray]:
         return [np.zeros(x.shape, x.dtype) if g is None else np.array(g) for g, x in zip(found, primals, strict=True)]
 
     grads = filled(grads)
     given, c = [x.copy() for x in primals], cotangent.copy()
-    value = subject.call(*[x.copy() for x in primals])
     again = filled(subject.rule(c, *given))
     for k, i in enumerate(subject.wrt):
         if given[k].tobytes() != primals[k].tobytes():
@@ -445,9 +439,7 @@ def _check_second(report: Report, subject: Subject, primals: Sequence[np.ndarray
     except (NotImplementedError, TypeError) as error:
         report.add("second derivatives", "undecided", detail=str(error))
         return
-    for k, i in enumerate(subject.wrt):
-        status, entries = judged(claim, k)
-        report.add("second derivatives", status, subject.names[i], _counted(status, entries, primals[k]), entries)
+    _judge(report, "second derivatives", subject, claim)
 
 
 def _search(report: Report, subject: Subject) -> None:

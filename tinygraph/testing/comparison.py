@@ -15,7 +15,7 @@ import numpy as np
 
 from ..node import Node, Parameter, Value
 from ..op import Op
-from ..tape import Tape, as_value, backprop
+from ..tape import Tape, as_value, backprop, fitted
 from .report import Report
 
 Grads = dict[Value, np.ndarray]
@@ -243,7 +243,7 @@ def _slips(node: Op) -> Iterator[tuple[str, Callable[[np.ndarray], Any]]]:
 
 def _swept(tape: Tape, output: Value, change: Change) -> Grads:
     """Backprop on arrays, with other rules at some nodes."""
-    grads: Grads = {output: np.ones(output.shape)}
+    grads: Grads = {output: np.ones(output.shape, output.dtype)}
     for node in reversed(tape.nodes):
         if not isinstance(node, Op) or node not in grads or node.rule is None:
             continue
@@ -251,11 +251,7 @@ def _swept(tape: Tape, output: Value, change: Change) -> Grads:
             parts = change[node](grads[node]) if node in change else node.pull(grads[node])
             for x, part in zip(node.inputs, parts if isinstance(parts, tuple) else (parts,), strict=True):
                 if isinstance(x, Value) and x.needs_grad and part is not None:
-                    part = np.asarray(part() if callable(part) else part)
-                    if part.shape != x.shape:
-                        front = tuple(range(part.ndim - x.ndim))
-                        part = part.sum(front)
-                        part = part.sum(tuple(a for a, n in enumerate(x.shape) if n == 1), keepdims=True)
+                    part = fitted(node, x, part() if callable(part) else part)
                     grads[x] = grads[x] + part if x in grads else part
     return grads
 

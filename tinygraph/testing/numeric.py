@@ -58,16 +58,14 @@ class Probe:
     def __init__(self, f: Callable[..., Any], xs: Arrays) -> None:
         self.xs = [np.array(x, float) for x in xs]
         self.f = f
-        self.calls = 0
         self.value = self(*self.xs)
-        self.analytic = False
+        rng = np.random.default_rng(0)  # points that differ from this one in the last digits
+        self.near = [[x * (1 + rng.choice([-2, -1, 1, 2], x.shape) * EPS) for x in self.xs] for _ in range(JITTERS)]
         self.noise = self._noise()
-        self.scales = [_scale(x) for x in self.xs]
         self.analytic = self._is_analytic()
 
     def __call__(self, *xs: Any) -> np.ndarray:
         """The value as a flat array; NaN where the function cannot be evaluated."""
-        self.calls += 1
         with np.errstate(all="ignore"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
@@ -85,11 +83,6 @@ class Probe:
 
     # ------------------------------------------------------------------------------------------------------- noise
 
-    def jittered(self) -> list[list[np.ndarray]]:
-        """Points that differ from this one in the last digits."""
-        rng = np.random.default_rng(0)
-        return [[x * (1 + rng.choice([-2, -1, 1, 2], x.shape) * EPS) for x in self.xs] for _ in range(JITTERS)]
-
     def _noise(self) -> np.ndarray:
         """By how much a value may be off: what it changes by when the last digits of the inputs do.
 
@@ -98,7 +91,7 @@ class Probe:
         points, and another one farther on, is a stair, and its height is noise.
         """
         with np.errstate(all="ignore"):
-            spread = np.max([np.abs(self(*xs) - self.value) for xs in self.jittered()], axis=0)
+            spread = np.max([np.abs(self(*xs) - self.value) for xs in self.near], axis=0)
             rng = np.random.default_rng(2)
             signs = [rng.choice([-1, 1], x.shape) for x in self.xs]
 
@@ -125,7 +118,7 @@ class Probe:
         """Whether the code computes on complex numbers what it does on real ones: then an imaginary step gives its
         derivative, and a real one the same up to its error."""
         rng = np.random.default_rng(1)
-        directions = [s * rng.uniform(0.5, 1, s.shape) * rng.choice([-1, 1], s.shape) for s in self.scales]
+        directions = [s * rng.uniform(0.5, 1, s.shape) * rng.choice([-1, 1], s.shape) for s in map(_scale, self.xs)]
         try:
             h = 1e-20 * self._own(directions)
             stepped = self.at(directions, 1j * h)
@@ -148,7 +141,7 @@ class Probe:
         with np.errstate(all="ignore"):
             slope = self.at(directions, 1j * h).imag / h
             near = [self(*[x + 1j * h * v for x, v in zip(xs, directions, strict=True)]).imag / h
-                    for xs in self.jittered()[:2]]
+                    for xs in self.near[:2]]
             error = 4 * np.max([np.abs(other - slope) for other in near], axis=0) + 8 * EPS * np.abs(slope)
         no = np.zeros(slope.shape, bool)
         return Slopes(slope, slope, np.where(np.isfinite(slope), error, np.inf), no, no)
@@ -216,16 +209,12 @@ def _settled(quotients: np.ndarray, noise: np.ndarray, order: int) -> tuple[np.n
     Every stretch of three rows is extrapolated twice; what the extrapolations differ by, and the noise, is its error.
     From the finest stretch on, coarser ones are believed as long as they agree with all finer ones.
     """
-    with np.errstate(all="ignore"):
-        return _extrapolated(quotients, noise, RATIO ** (order * np.arange(1, 3)))
-
-
-def _extrapolated(quotients: np.ndarray, noise: np.ndarray, k: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    k = RATIO ** (order * np.arange(1, 3))
     first = quotients[1:] - quotients[:-1]
     once = quotients[1:] + first / (k[0] - 1)
-    value = twice = once[1:] + (once[1:] - once[:-1]) / (k[1] - 1)
-    error = (np.abs(twice - once[1:]) + np.abs(once[1:] - once[:-1]) / k[1]
-             + 3 * noise[2:] + 4 * EPS * np.abs(twice))
+    value = once[1:] + (once[1:] - once[:-1]) / (k[1] - 1)
+    error = (np.abs(value - once[1:]) + np.abs(once[1:] - once[:-1]) / k[1]
+             + 3 * noise[2:] + 4 * EPS * np.abs(value))
     # Slower than the powers that are extrapolated, as |x|^1.5 is: what is left is a geometric series.
     pace = np.abs(first[1:] / first[:-1])
     slow = (pace > 1.5 / k[0]) & (np.abs(first[1:]) > 6 * noise[2:])
