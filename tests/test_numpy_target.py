@@ -28,7 +28,7 @@ import tinygraph as tg
 from tinygraph import ops
 from tinygraph.compile import buffers, numpy_plan, numpy_target, numpy_text
 from tinygraph.compile.passes import optimized
-from tinygraph.compile.program import Program, evaluated
+from tinygraph.compile.program import Program, evaluated, is_numpy
 from tinygraph.op import Elementwise, Primitive
 from tinygraph.ops.selection import ARRAY
 
@@ -140,7 +140,7 @@ def test_every_primitive_of_networks_has_a_form():
     """Others may be called as they are."""
     for op in (getattr(ops, name) for name in ops.__all__):
         if not op.traceable and op.__module__.endswith((".neural", ".selection", ".convolution")):
-            assert op in numpy_text.FORMS or (issubclass(op, Elementwise) and numpy_text.is_numpy(op.forward)), op
+            assert op in numpy_text.FORMS or (issubclass(op, Elementwise) and is_numpy(op.forward)), op
 
 
 def value_and_gradients(case: Case) -> Callable[..., Any]:

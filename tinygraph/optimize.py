@@ -15,6 +15,7 @@ import numpy as np
 from .calculus import grad, hessian, hvp, jacobian, value_and_grad, vjp
 from .compile import compile
 from .node import Node, constant, plain_array
+from .structure import leaves, mapped
 
 Function = Callable[..., Any]
 
@@ -170,7 +171,7 @@ class Layout:
                 return x
             return float(x) if self.kinds[i] is float else np.array(x, self.kinds[i])
 
-        return _filled(self.tree, part)
+        return mapped(part, self.tree)
 
     def spread(self, value: Any, fit: Callable[[Any, tuple[int, ...]], Any],
                is_one: Callable[[Any], bool] = lambda value: False) -> np.ndarray:
@@ -227,25 +228,10 @@ def _like(x: Any, parts: list[Any]) -> Any:
     return type(x)(*parts) if hasattr(x, "_fields") else type(x)(parts)
 
 
-def _filled(tree: Any, part: Callable[[int], Any]) -> Any:
-    if isinstance(tree, dict):
-        return {key: _filled(branch, part) for key, branch in tree.items()}
-    return part(tree) if isinstance(tree, int) else _like(tree, [_filled(branch, part) for branch in tree])
-
-
 def _joined(result: Any) -> Any:
     """One vector of all numbers that a function returned."""
-    leaves: list[Any] = []
-
-    def collect(x: Any) -> None:
-        if isinstance(x, dict | list | tuple):
-            for part in x.values() if isinstance(x, dict) else x:
-                collect(part)
-        else:
-            leaves.append(np.reshape(x, -1))
-
-    collect(result)
-    return leaves[0] if len(leaves) == 1 else np.concatenate(leaves)
+    found = [np.reshape(x, -1) for _, x in leaves(result)]
+    return found[0] if len(found) == 1 else np.concatenate(found)
 
 
 # ------------------------------------------------------------------------------------------------- what SciPy is handed

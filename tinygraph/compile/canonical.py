@@ -15,7 +15,7 @@ from .. import ops
 from ..op import Elementwise, Op
 from ..ops.selection import ARRAY
 from ..recording import Variable
-from .program import Instruction, Operand, Program, Var
+from .program import Instruction, Operand, Program, Var, is_numpy
 from .rewriting import BOOL, Rewriter, Rules, Shape, became, lossless, only_pads, reduced_shape
 
 CANONICAL = Rules()
@@ -290,8 +290,7 @@ def _windows(r: Rewriter, i: Instruction) -> Any:
 @CANONICAL.on(Elementwise)
 def _numbers(r: Rewriter, i: Instruction) -> Any:
     """Among floats a whole Python number is a float, too; but ufuncs that are not of NumPy may see it otherwise."""
-    ufunc: Any = i.op.forward
-    if i.op is not ops.Where and getattr(np, getattr(ufunc, "__name__", ""), None) is not ufunc:
+    if i.op is not ops.Where and not is_numpy(i.op.forward):
         return None
     first = 1 if i.op is ops.Where else 0
     whole = [k >= first and isinstance(x, int) and abs(x) <= 2**53 for k, x in enumerate(i.inputs)]

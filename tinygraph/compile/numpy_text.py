@@ -17,7 +17,7 @@ from .. import ops
 from ..op import Op, Primitive
 from ..ops.selection import ARRAY
 from ..recording import Variable
-from .program import Instruction, Operand, Var
+from .program import Instruction, Operand, Var, is_numpy
 
 # How tightly an expression holds together, as Python has it.
 COMPARISON, OR, XOR, AND, SHIFT, SUM, PRODUCT, SIGN, ATOM = range(9)
@@ -156,10 +156,6 @@ _LANE = 64  # of zeros at least: shorter rows take longer than the number
 
 def _same_size(i: Instruction) -> list[Operand]:
     return [x for x in i.inputs if is_array(x) and x.shape == i.output.shape and x.dtype == i.output.dtype]
-
-
-def is_numpy(ufunc: Any) -> bool:
-    return isinstance(ufunc, np.ufunc) and getattr(np, ufunc.__name__, None) is ufunc
 
 
 def _ufunc_text(c: Call) -> Text:

@@ -192,3 +192,8 @@ def ordered(instructions: Iterable[Instruction], results: Iterable[Var]) -> tupl
             if var in by_output:
                 todo += by_output[var].vars
     return tuple(i for i in by_output.values() if i.output in needed)
+
+
+def is_numpy(function: Any) -> bool:
+    """Whether it is a universal function of NumPy's own, which may be written by its name."""
+    return isinstance(function, np.ufunc) and getattr(np, function.__name__, None) is function

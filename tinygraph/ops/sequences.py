@@ -312,7 +312,7 @@ def _roots(p: Any) -> Any:
         return np.zeros(at_zero, p.dtype)
     companion = np.concatenate([np.reshape(-p[1:] / p[0], (1, n - 1)), np.eye(n - 2, n - 1, dtype=p.dtype)])
     found = np.linalg.eigvals(companion)
-    if found.dtype.kind == "c" and np.roots(values).dtype.kind != "c":  # from NumPy 2.5 on eigvals is always complex
+    if found.dtype.kind == "c" and p.dtype.kind != "c" and not np.any(np.imag(found)):  # as NumPy does from 2.5 on
         found = np.real(found)
     return np.concatenate([found, np.zeros(at_zero, found.dtype)]) if at_zero else found
 
