@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.testing import assert_allclose, assert_array_equal
 
 from tinygraph import classifier, cli, demo
 
@@ -123,17 +122,6 @@ def test_generators_of_different_purposes_differ(setting):
     draws = {setting.rng(purpose).random() for purpose in ("a", "b", "ab", "ba")}
     assert len(draws) == 4
     assert setting.rng("a").random() in draws
-
-
-def test_moons_are_those_of_scikit_learn():
-    datasets = pytest.importorskip("sklearn.datasets")
-    points, labels = datasets.make_moons(100, shuffle=False)
-    X, t = demo.moons(100, 0.0, np.random.default_rng(0))
-    assert_allclose(X, points.T, atol=1e-15)
-    assert_array_equal(t, labels)
-    noisy, _ = demo.moons(20000, 0.1, np.random.default_rng(0))
-    exact, _ = demo.moons(20000, 0.0, np.random.default_rng(0))
-    assert (noisy - exact).std() == pytest.approx(0.1, rel=0.02)
 
 
 # ---- failing checks

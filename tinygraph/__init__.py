@@ -32,6 +32,7 @@ __all__ = [
     "compile",
     "constant",
     "custom",
+    "data",
     "detect_changes",
     "detect_nan",
     "elementwise_grad",
@@ -53,8 +54,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:  # what few programs need is imported when it is asked for
-    if name == "testing":
+    if name in ("data", "testing"):
         import importlib
 
-        return importlib.import_module(".testing", __name__)
+        return importlib.import_module("." + name, __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

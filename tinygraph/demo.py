@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import tinygraph
-from tinygraph import byhand, classifier
+from tinygraph import byhand, classifier, data
 
 __all__ = ["Check", "Setting", "run"]
 
@@ -135,7 +135,8 @@ def two_moons(setting: Setting) -> list[Check]:
     """(e) 100 points of two interleaved half circles, learned by heart; the by-hand twin takes the same path."""
     print("\n(e) Two moons: [2, 10, 2], 100 points, 300 epochs of the whole set at learning rate 0.5")
     fixed = Setting(setting.out, seed=0)  # from some starts, gradient descent gets stuck at a loss near 0.23
-    X, t = moons(100, 0.1, fixed.rng("e data"))
+    points = data.two_moons(100, rng=fixed.rng("e data"))
+    X, t = points.X.T, points.y
     networks = [module.NNClassifier([2, 10, 2], fixed.rng("e weights")) for module in (classifier, byhand)]
     optimizers = [module.SGD(network, 0.5) for module, network in zip((classifier, byhand), networks, strict=True)]
     history = np.zeros((300, 2))
@@ -233,14 +234,6 @@ def finite_difference_error(
     error = check_grad(loss, gradient, start.ravel())
     setattr(layer, name, start)
     return float(error)
-
-
-def moons(n: int, noise: float, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Two interleaved half circles of radius 1, (2, n), with normal noise of that deviation; and their labels, (n,)."""
-    angle = np.linspace(0, np.pi, n // 2)
-    upper = [np.cos(angle), np.sin(angle)]
-    lower = [1 - np.cos(angle), 0.5 - np.sin(angle)]
-    return np.hstack([upper, lower]) + rng.normal(0, noise, (2, n)), np.repeat([0, 1], n // 2)
 
 
 def train_in_batches(model: Any, optimizer: Any, X: Array, t: Array, rng: np.random.Generator) -> None:
