@@ -19,7 +19,7 @@ settings.register_profile("fixed", unhurried, derandomize=True, max_examples=50)
 settings.register_profile("deep", unhurried, derandomize=False, max_examples=2000)
 settings.load_profile("fixed")
 
-FEW_CASES = 8  # of one test, which are all run whatever the sample is
+FEW_CASES = 4  # of one test, which are all run whatever the sample is
 
 # Measurements, not tests; they import rivals that the tests do without.
 collect_ignore = ["benchmarks"]

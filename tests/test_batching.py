@@ -12,7 +12,7 @@ import hypothesis.extra.numpy as hnp
 import numpy as np
 import pytest
 import scipy.optimize
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tinygraph as tg
@@ -103,6 +103,7 @@ def test_an_op(case):
 
 
 @pytest.mark.parametrize("op", RANDOM, ids=lambda op: op.__name__)
+@settings(max_examples=settings.default.max_examples // 2)
 @given(data=st.data())
 def test_random_cases_of_an_op(op, data):
     check(data.draw(st.one_of(RANDOM[op])), data.draw(st.integers(1, 3)))

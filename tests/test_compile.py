@@ -142,6 +142,7 @@ def test_outlines_have_the_shapes_and_dtypes_of_numpy(cases, dtype):
 
 
 @pytest.mark.parametrize("op", [pytest.param(op, id=op.__name__) for op in RANDOM])
+@settings(max_examples=settings.default.max_examples // 2)
 @given(data=st.data())
 def test_outlines_of_random_cases(op, data):
     case = data.draw(st.one_of(RANDOM[op]))
@@ -1527,9 +1528,9 @@ def test_every_op_by_numpy(cases, dtype):
         check_case([case], "numpy", dtype)
 
 
-@pytest.mark.parametrize("cases", by_op(CASES))
+@pytest.mark.parametrize("cases", by_op(CASES)[::1 if DEEP > 1 else 3])
 def test_every_op_natively(cases):
-    """All calls of an op are one program: what cannot be native by itself is left out."""
+    """All calls of an op are one program: what cannot be native by itself is left out. Every op in the deep profile."""
     for dtype in (np.float32, np.float64):
         native = [case for case in cases if has_native_form(case, dtype)]
         if native:

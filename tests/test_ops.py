@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -433,6 +433,7 @@ def test_op_without_gradient(case, check):
 
 
 @pytest.mark.parametrize("op", RANDOM, ids=lambda op: op.__name__)
+@settings(max_examples=settings.default.max_examples // 2)
 @given(data=st.data(), seed=st.integers(0, 2 ** 32))
 def test_op_on_random_shapes_and_values(op, data, seed):
     case = data.draw(st.one_of(RANDOM[op]))

@@ -203,7 +203,7 @@ class Problem:
 
 
 SMOOTH = list(dict.fromkeys(case.op for case in CASES if not case.flat and case.op not in NOT_IN_JAX))
-SOME = SMOOTH[::1 if settings.default.max_examples > 1000 else 3]  # JAX takes seconds to compile the cases of an op
+SOME = SMOOTH[::1 if settings.default.max_examples > 1000 else 6]  # JAX takes seconds to compile the cases of an op
 
 
 @pytest.mark.parametrize("op", SOME, ids=lambda op: op.__name__)
