@@ -28,6 +28,7 @@ LAYERS = [
     {"callers"},
     {"node"},
     {"definition", "structure"},
+    {"states"},
     {"op"},
     {"printing"},
     {"tape"},

@@ -43,6 +43,7 @@ __all__ = [
     "jvp",
     "least_squares",
     "minimize",
+    "nn",
     "ops",
     "root",
     "stop_gradient",
@@ -54,7 +55,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:  # what few programs need is imported when it is asked for
-    if name in ("data", "testing"):
+    if name in ("data", "nn", "testing"):
         import importlib
 
         return importlib.import_module("." + name, __name__)
