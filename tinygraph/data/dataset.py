@@ -25,7 +25,7 @@ class Dataset:
 
     X: (n, ...), finite numbers: (n, features), or images (n, channels, height, width).
     y: (n,) integers 0 to k - 1 if there are `class_names`, one for each of the k classes; otherwise, for a regression,
-       finite numbers (n,) or (n, targets).
+        finite numbers (n,) or (n, targets).
     feature_names: none, or one for each column of an X of shape (n, features).
     Raises ValueError for arrays that do not fit together, and for NaN and infinity, with their place; TypeError for
     what is no array of numbers.
