@@ -29,6 +29,7 @@ __all__ = [
     "array",
     "backprop",
     "checkpoint",
+    "checkpoints",
     "compile",
     "constant",
     "custom",
@@ -55,7 +56,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:  # what few programs need is imported when it is asked for
-    if name in ("data", "nn", "testing"):
+    if name in ("checkpoints", "data", "nn", "testing"):
         import importlib
 
         return importlib.import_module("." + name, __name__)
