@@ -16,7 +16,7 @@ import os
 import secrets
 import stat
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -158,7 +158,7 @@ def write_atomically(path: Path, data: bytes) -> None:
             os.close(opened)
 
 
-def _named(things: dict[str, Any]) -> Iterable[tuple[str, State]]:
+def _named(things: dict[str, Any]) -> Iterator[tuple[str, State]]:
     """The states of each thing by itself: one that two of them hold has two paths."""
     if not things:
         raise TypeError("name what holds the states: model=..., optimizer=...")
@@ -178,7 +178,7 @@ def _digest(arrays: dict[str, np.ndarray], content: str) -> str:
     for name in sorted(arrays):
         array = arrays[name]
         digest.update(f"\n{name} {array.dtype.name} {array.shape}\n".encode())
-        digest.update(array.reshape(-1).view(np.uint8))
+        digest.update(array.reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 
 
@@ -206,8 +206,8 @@ def _kind(path: Path) -> str:
         try:
             import safetensors.numpy  # noqa: F401
         except ModuleNotFoundError:
-            raise ModuleNotFoundError("a .safetensors file needs the library safetensors: pip install "
-                                      '"tinygraph[safetensors]", or use .npz, which needs nothing') from None
+            raise ModuleNotFoundError("a .safetensors file needs the library safetensors: get it with pip install -e "
+                                      '".[safetensors]", or use .npz, which needs nothing more') from None
     return kind
 
 
