@@ -23,11 +23,16 @@ def formula(node: Value, number: dict[Value, str]) -> str:
     """What a line of the tape says of a node: `MatMul(%0, %1)`, or its kind and name."""
     if not isinstance(node, Op):
         return describe(node).split(" (")[0]
-    inputs = [number.get(x, "...") if isinstance(x, Value) else _short(x) for x in node.inputs]
-    options = [f"{name}={_short(value)}" for name, value in getattr(node, "options", {}).items()
-               if value is not None and value is not False]
-    return f"{type(node).__name__}({', '.join(inputs + options)})"
+    inputs = [number.get(x, "...") if isinstance(x, Value) else short(x) for x in node.inputs]
+    return f"{type(node).__name__}({', '.join(inputs + options(node))})"
 
 
-def _short(x: Any) -> str:
+def options(op: Op) -> list[str]:
+    """The options of an op that say something, as in a call."""
+    return [f"{name}={short(value)}" for name, value in getattr(op, "options", {}).items()
+            if value is not None and value is not False]
+
+
+def short(x: Any) -> str:
+    """A number as it is, of an array the shape."""
     return f"array{x.shape}" if isinstance(x, np.ndarray) and x.ndim else repr(x)
