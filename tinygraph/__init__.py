@@ -49,6 +49,7 @@ __all__ = [
     "root",
     "stop_gradient",
     "testing",
+    "training",
     "value_and_grad",
     "vjp",
     "vmap",
@@ -56,7 +57,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:  # what few programs need is imported when it is asked for
-    if name in ("checkpoints", "data", "nn", "testing"):
+    if name in ("checkpoints", "data", "nn", "testing", "training"):
         import importlib
 
         return importlib.import_module("." + name, __name__)

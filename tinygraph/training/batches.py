@@ -1,0 +1,118 @@
+"""Where batches come from: arrays, which are shuffled and cut, or something that gives batches by itself.
+
+A batch is a tuple (X, y) or (X, y, weights). X and y are arrays or structures of arrays, with the samples along the
+first axis. The order of the samples depends on the seed and the epoch alone, so any epoch can be begun anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sized
+from typing import Any
+
+import numpy as np
+
+from ..node import plain_array
+from ..states import states
+from ..structure import leaves, mapped
+
+Batch = tuple[Any, ...]
+
+
+class Arrays:
+    """Data in memory."""
+
+    def __init__(self, data: Any, batch_size: int, seed: int, shuffle: bool, what: str = "data") -> None:
+        names = ("X", "y", "weights")
+        self.parts: Batch = tuple(mapped(plain_array, part) for part in data)
+        sizes = {name + path: len(leaf) if leaf.ndim else None
+                 for name, part in zip(names, self.parts, strict=False) for path, leaf in leaves(part)}
+        self.samples = min(size or 0 for size in sizes.values())
+        if not self.samples or set(sizes.values()) != {self.samples}:
+            raise ValueError(f"{what} must have the same number of samples, one or more, along the first axis of each "
+                             f"array: {', '.join(f'{name} has {size}' for name, size in sizes.items())}")
+        self.batch_size, self.seed, self.shuffle = min(batch_size, self.samples), seed, shuffle
+
+    def __len__(self) -> int:
+        return -(-self.samples // self.batch_size)
+
+    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
+        """The batches of one epoch, from the one with the number `start`."""
+        order = (np.random.default_rng([self.seed, number + 1]).permutation(self.samples) if self.shuffle
+                 else np.arange(self.samples))
+        for first in range(start * self.batch_size, self.samples, self.batch_size):
+            yield self.taken(order[first:first + self.batch_size])
+
+    def taken(self, order: np.ndarray) -> Batch:
+        """The samples with these numbers."""
+        return tuple([part.take(order, 0) if part.__class__ is np.ndarray
+                      else mapped(lambda leaf: leaf.take(order, 0), part) for part in self.parts])
+
+    def split(self, fraction: float) -> tuple[Batch, Batch]:
+        """All but that fraction of the samples, and the fraction, drawn at random."""
+        held_out = max(1, round(fraction * self.samples))
+        if held_out >= self.samples:
+            raise ValueError(f"validation={fraction} of {self.samples} samples leaves none to train with")
+        order = np.random.default_rng([self.seed, 0]).permutation(self.samples)
+        return self.taken(np.sort(order[held_out:])), self.taken(np.sort(order[:held_out]))
+
+    def uses(self, batch: Batch, epochs: int) -> int:
+        """How many batches of this size there will be."""
+        return epochs * (self.samples // self.batch_size if count(batch) == self.batch_size else 1)
+
+
+class Batches:
+    """An iterable of batches, gone through once in each epoch."""
+
+    def __init__(self, data: Iterable[Any], what: str = "data") -> None:
+        self.data, self.what = data, what
+        self.first: Any = None
+        self.began = [(state, state._version) for state in states(data).values()]  # its random streams, say
+
+    def __len__(self) -> int:
+        return len(self.data) if isinstance(self.data, Sized) else 0
+
+    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
+        self.began = [(state, state._version) for state, _ in self.began]
+        i = -1
+        for i, batch in enumerate(self.data):
+            if not isinstance(batch, tuple | list) or len(batch) not in (2, 3):
+                raise TypeError(f"batch {i} of {self.what} is of type {type(batch).__name__}: give tuples (X, y) or "
+                                "(X, y, weights)")
+            if i >= start:
+                yield tuple(mapped(plain_array, part) for part in batch)
+        if i < 0:
+            raise ValueError(f"{self.what} gave no batch in epoch {number + 1}: give what can be gone through again in "
+                             "each epoch, such as a list or an object with __iter__, not a generator")
+
+    def uses(self, batch: Batch, epochs: int) -> float:
+        """Who knows; most will be like the first."""
+        shapes = shapes_of(batch)
+        self.first = self.first or shapes
+        return np.inf if shapes == self.first else 0
+
+
+def batches_of(data: Any, batch_size: int, seed: int = 0, shuffle: bool = False,
+               what: str = "data") -> Arrays | Batches:
+    """Tuples of arrays, and what has X and y, are data in memory; everything else must give batches."""
+    if hasattr(data, "X") and hasattr(data, "y"):
+        data = data.X, data.y
+    if isinstance(data, tuple):
+        if len(data) not in (2, 3):
+            raise TypeError(f"{what} is a tuple of {len(data)}: give (X, y), (X, y, weights) or an iterable of such "
+                            "batches")
+        return Arrays(data, batch_size, seed, shuffle, what)
+    if isinstance(data, np.ndarray) or not hasattr(data, "__iter__"):
+        raise TypeError(f"{what} is of type {type(data).__name__}: give (X, y), (X, y, weights) or an iterable of such "
+                        "batches")
+    return Batches(data, what)
+
+
+def count(batch: Batch) -> int:
+    """The number of samples."""
+    for _, leaf in leaves(batch):
+        return len(leaf)
+    raise ValueError("a batch without arrays")
+
+
+def shapes_of(batch: Batch) -> str:
+    return str([(path, leaf.shape, leaf.dtype.str) for path, leaf in leaves(batch)])

@@ -1,0 +1,299 @@
+"""`fit`: epochs of steps, what is watched and kept meanwhile, and how it stops and goes on.
+
+All that changes while it runs is the states of the model, the optimizer, the loss and the callbacks, and what `Run`
+holds. A checkpoint is exactly that, so training that is taken up from one goes on to the last bit as if it had never
+stopped. This module knows no layer, no optimizer and no loss.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .. import checkpoints
+from ..nn import inference
+from ..node import State
+from ..states import states
+from .batches import Arrays, Batch, Batches, batches_of, count
+from .history import VALIDATION, History
+from .metrics import Metric, Sums, metric_of, of_batches
+from .progress import progress_of
+from .steps import NotFiniteError, Stepper, plain
+
+EVALUATED = 256  # samples at once, where batches are smaller
+
+
+@dataclass
+class Run:
+    """A training under way, as its callbacks see it.
+
+    epoch: the number of epochs that are complete. step: the number of steps taken in the next one. loss: of the last
+    step.
+    """
+
+    model: Any
+    optimizer: Any
+    history: History
+    epoch: int = 0
+    step: int = 0
+    loss: float = float("nan")
+    sums: dict[str, Sums] = field(default_factory=dict)  # of this epoch so far, for each metric
+
+    def stop(self, reason: str = "stopped by a callback") -> None:
+        """End the training after the current step, or after the epoch if that is complete."""
+        self.history.stopped = reason
+
+
+def fit(model: Any, data: Any, *, loss: Callable[..., Any], optimizer: Any, epochs: int, batch_size: int = 32,
+        shuffle: bool = True, validation: Any = None, metrics: Iterable[Any] = (), callbacks: Iterable[Any] = (),
+        patience: int | None = None, min_delta: float = 0.0, monitor: str | None = None, seed: int = 0,
+        compile: bool | str = "auto", progress: bool = True,
+        checkpoint: str | os.PathLike[str] | None = None, every: int = 1, resume: bool = False) -> History:
+    """Train a model: for each batch the loss of `model(X)`, its gradient, and a step of the optimizer.
+
+    data: (X, y) or (X, y, weights), arrays with the samples along the first axis; anything with `.X` and `.y`; or an
+        iterable of such batches that can be gone through once an epoch. X and y may be structures of arrays.
+    loss: a function (outputs, y) -> one number, called with weights= if the data have weights.
+    batch_size, shuffle, seed: arrays are shuffled anew in each epoch and cut; the last batch may be smaller.
+    validation: a fraction of the arrays, drawn by `seed` and held out; or data of its own. Its loss and metrics are
+        those of `nn.inference(model)` after each epoch; those of the training data are means over its steps.
+    metrics: names ("accuracy", "top_5_accuracy", "mean_absolute_error", "mean_squared_error", "r2") or functions
+        (outputs, y) -> number.
+    callbacks: functions of the `Run`, called after each epoch; or objects with the method on_epoch(run) or
+        on_step(run), or both. `run.stop()` ends the training.
+    patience: stop when so many epochs brought no value of the column `monitor` ("validation loss" if there is one)
+        that was better by more than min_delta; in the end the model has the states of the best epoch.
+    compile: "auto" compiles the step for batches that come often enough, and where it cannot says so once and runs
+        eagerly; True or False decide.
+    progress: a bar at a terminal (extra `progress`), else a line an epoch; False for silence.
+    checkpoint, every: a file to which all is saved after every so many epochs, and at the end.
+    resume: go on from that file, if it is there.
+
+    Ctrl-C stops after the current step, and a second one at once; either way the model is as after the last complete
+    step. A loss, gradient or parameter that is not finite is a NotFiniteError that names the first bad node.
+    """
+    _check(epochs=epochs, batch_size=batch_size, every=every, **({} if patience is None else {"patience": patience}))
+    source = batches_of(data, batch_size, seed, shuffle)
+    held_out = None
+    if isinstance(validation, float):
+        if not isinstance(source, Arrays) or not 0 < validation < 1:
+            raise ValueError(f"validation={validation}: give a fraction between 0 and 1 of data in arrays, or data")
+        rest, held = source.split(validation)
+        source, held_out = Arrays(rest, batch_size, seed, shuffle), batches_of(held, max(batch_size, EVALUATED))
+    elif validation is not None:
+        held_out = batches_of(validation, max(batch_size, EVALUATED), what="validation")
+    if isinstance(source, Batches) and epochs > 1 and isinstance(data, Iterator):
+        raise ValueError(f"data can be gone through once only, and epochs={epochs}: give a list, or an object whose "
+                         "__iter__ begins anew")
+    measured = [metric_of(given) for given in metrics]
+    watched = [of_batches("loss", loss), *measured]
+    history = _history(watched, monitor, held_out is not None, min_delta)
+    run = Run(model, optimizer, history)
+    callbacks = list(callbacks)
+    for callback in callbacks:
+        if not (callable(callback) or hasattr(callback, "on_epoch") or hasattr(callback, "on_step")):
+            raise TypeError(f"a callback is a function of the Run or has on_epoch or on_step, not {callback!r}")
+    on_step = [callback.on_step for callback in callbacks if hasattr(callback, "on_step")]
+    on_epoch = [callback.on_epoch if hasattr(callback, "on_epoch") else callback for callback in callbacks
+                if hasattr(callback, "on_epoch") or not hasattr(callback, "on_step")]
+    stepper = Stepper(model, loss, optimizer, compile, bool(measured), bool(on_step))
+    best = [] if patience is None else [State(state.value) for state in states(model).values()]
+    keeper = None
+    if checkpoint is not None:
+        settings = {"seed": seed, "batch_size": batch_size, "shuffle": shuffle, "metrics": [m.name for m in measured],
+                    "samples": getattr(source, "samples", None)}
+        keeper = Keeper(checkpoint, settings, run, source, {"loss": loss, "callbacks": callbacks, "best": best})
+        if os.path.exists(checkpoint):
+            if not resume:
+                raise FileExistsError(f"{os.fspath(checkpoint)} is there already: resume=True goes on from it; to "
+                                      "begin anew, give another name or delete it")
+            keeper.load()
+    shown = progress_of(progress, epochs, run.epoch, len(source), run.step)
+
+    def ended() -> bool:
+        if patience is not None and run.epoch - max(history.best_epoch, 1) >= patience and not history.stopped:
+            run.stop(f"stopped early: no better {history.monitor} than that of epoch {history.best_epoch} in "
+                     f"{patience} epochs")
+        return bool(history.stopped)
+
+    def take_steps() -> bool:
+        """The steps of this epoch that are left; False if it was stopped before the end."""
+        stepper.begin()
+        if not run.step:
+            run.sums = {}
+        for batch in source.epoch(run.epoch, run.step):
+            where = f"epoch {run.epoch + 1}, step {run.step + 1}"
+            run.loss, outputs = stepper(batch, source.uses(batch, epochs), where)
+            run.step += 1
+            _add(run.sums, watched, run.loss, outputs, batch)
+            for callback in on_step:
+                callback(run)
+            shown.step(run.loss)
+            if history.stopped:
+                return False
+        stepper.begin()
+        return True
+
+    def close_epoch(start: float) -> None:
+        row = {metric.name: metric.finish(run.sums[metric.name]) for metric in watched}
+        if held_out is not None:
+            found = _evaluated(model, held_out, watched)
+            row |= {VALIDATION + name: value for name, value in found.items()}
+        seconds = time.perf_counter() - start
+        history.append(row, seconds)
+        steps, run.epoch, run.step = run.step, run.epoch + 1, 0
+        if best and history.best_epoch == run.epoch:
+            _copy(states(model).values(), best)
+        shown.epoch(run.epoch, steps, row, seconds)
+        for callback in on_epoch:
+            callback(run)
+        if keeper is not None and run.epoch % every == 0:
+            keeper.save()
+
+    with _stop_on_interrupt(run):
+        try:
+            while run.epoch < epochs and not ended():
+                start = time.perf_counter()
+                if take_steps():
+                    close_epoch(start)
+        except NotFiniteError as error:
+            error.history = history
+            raise
+        finally:
+            shown.close()
+        if keeper is not None and (run.step or run.epoch % every):
+            keeper.save()
+    if best and history.best_epoch and history.stopped != INTERRUPTED:
+        _copy(best, states(model).values())
+    return history
+
+
+INTERRUPTED = "interrupted"
+
+
+def evaluate(model: Any, data: Any, *, loss: Callable[..., Any] | None = None, metrics: Iterable[Any] = (),
+             batch_size: int = EVALUATED) -> dict[str, float]:
+    """The loss and the metrics of `nn.inference(model)` on data, by name; the arguments are as for `fit`.
+
+    >>> import numpy as np, tinygraph as tg
+    >>> X, y = np.array([[1.0], [2.0], [3.0]]), np.array([[2.0], [4.0], [7.0]])
+    >>> tg.training.evaluate(lambda x: 2 * x, (X, y), metrics=["mean_absolute_error"])
+    {'mean_absolute_error': 0.3333333333333333}
+    """
+    watched = [metric_of(given) for given in metrics]
+    if loss is not None:
+        watched.insert(0, of_batches("loss", loss))
+    if not watched:
+        raise ValueError("there is nothing to evaluate: give loss= or metrics=")
+    return _evaluated(model, batches_of(data, batch_size), watched)
+
+
+def _evaluated(model: Any, data: Arrays | Batches, watched: Sequence[Metric]) -> dict[str, float]:
+    network = inference(model)
+    sums: dict[str, Sums] = {}
+    for x, y, *weights in data.epoch(0):
+        outputs = plain(network(x))
+        for metric in watched:
+            part = metric.sums(outputs, y, weights[0] if weights else None)
+            sums[metric.name] = sums[metric.name] + part if metric.name in sums else part
+    return {metric.name: metric.finish(sums[metric.name]) for metric in watched}
+
+
+def _add(sums: dict[str, Sums], watched: Sequence[Metric], loss: float, outputs: Any, batch: Batch) -> None:
+    """Add a batch to the sums of the epoch."""
+    weights = batch[2] if len(batch) == 3 else None
+    n = float(count(batch)) if weights is None else float(weights.sum())
+    parts = [np.array([loss * n, n])] + [metric.sums(outputs, batch[1], weights) for metric in watched[1:]]
+    for metric, part in zip(watched, parts, strict=True):
+        sums[metric.name] = sums[metric.name] + part if metric.name in sums else part
+
+
+def _history(watched: Sequence[Metric], monitor: str | None, validated: bool, min_delta: float) -> History:
+    better = {metric.name: metric.greater_is_better for metric in watched}
+    if len(better) != len(watched):
+        raise ValueError(f"two metrics have one name: {', '.join(metric.name for metric in watched)}")
+    if validated:
+        better |= {VALIDATION + name: greater for name, greater in better.items()}
+    monitor = monitor or (f"{VALIDATION}loss" if validated else "loss")
+    if monitor not in better:
+        raise ValueError(f"monitor={monitor!r}: there will be the columns {', '.join(better)}")
+    return History(monitor, better[monitor], min_delta)
+
+
+class Keeper:
+    """The checkpoint of a run: saves it and takes it up again."""
+
+    def __init__(self, path: Any, settings: dict[str, Any], run: Run, source: Arrays | Batches,
+                 others: dict[str, Any]) -> None:
+        self.path, self.settings, self.run, self.source = path, settings, run, source
+        things = {"model": run.model, "optimizer": run.optimizer} | others
+        self.things = {name: thing for name, thing in things.items() if states(thing)}
+
+    def save(self) -> None:
+        run, history = self.run, self.run.history
+        things = dict(self.things)
+        if isinstance(self.source, Batches) and self.source.began:
+            # In the middle of an epoch, the streams that the data draw from as they were at its start.
+            things["data"] = [State(version._value if run.step else state.value)
+                              for state, version in self.source.began]
+        kept = {"settings": self.settings, "epoch": run.epoch, "step": run.step,
+                "sums": {name: sums.tolist() for name, sums in run.sums.items()},
+                "columns": history.columns, "seconds": history.seconds, "first": getattr(self.source, "first", None)}
+        checkpoints.save(self.path, metadata={"training": kept}, **things)
+
+    def load(self) -> None:
+        run, history, things = self.run, self.run.history, dict(self.things)
+        if isinstance(self.source, Batches) and self.source.began:
+            things["data"] = [state for state, _ in self.source.began]
+        found = checkpoints.read(self.path)
+        kept = found.metadata.get("training")
+        if kept is None:
+            raise checkpoints.CheckpointError(f"{found.path} was not written by fit: use tg.checkpoints.load")
+        for name, value in self.settings.items():
+            if kept["settings"][name] != value:
+                raise ValueError(f"{found.path} is of a training with {name}={kept['settings'][name]}, and here it is "
+                                 f"{value}: to go on, give the same")
+        checkpoints.load(found, **things)
+        run.epoch, run.step = kept["epoch"], kept["step"]
+        run.sums = {name: np.array(sums) for name, sums in kept["sums"].items()}
+        history.columns, history.seconds = kept["columns"], kept["seconds"]
+        if isinstance(self.source, Batches):
+            self.source.first = kept["first"]
+
+
+@contextmanager
+def _stop_on_interrupt(run: Run) -> Iterator[None]:
+    """Ctrl-C stops the run, once; a second one is what it always is."""
+    usual: Any = signal.default_int_handler
+    if threading.get_ident() != threading.main_thread().ident or signal.getsignal(signal.SIGINT) is not usual:
+        yield
+        return
+
+    def stop(number: int, frame: Any) -> None:
+        signal.signal(signal.SIGINT, usual)
+        run.stop(INTERRUPTED)
+
+    signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, usual)
+
+
+def _copy(values: Iterable[State], to: Iterable[State]) -> None:
+    for value, state in zip(values, to, strict=True):
+        state.value = value.value
+
+
+def _check(**numbers: int) -> None:
+    for name, value in numbers.items():
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+            raise ValueError(f"{name} is an integer of 1 or more, not {value!r}")
