@@ -293,7 +293,7 @@ def _copy(values: Iterable[State], to: Iterable[State]) -> None:
         state.value = value.value
 
 
-def _check(**numbers: int) -> None:
+def _check(**numbers: Any) -> None:
     for name, value in numbers.items():
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
             raise ValueError(f"{name} is an integer of 1 or more, not {value!r}")

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..checkpoints import write_atomically
+from ..files import write_atomically
 
 VALIDATION = "validation "  # how the columns of the other data are called: "validation loss"
 

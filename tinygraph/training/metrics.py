@@ -127,7 +127,7 @@ def metric_of(given: Any) -> Metric:
             return METRICS[given]
         if found := re.fullmatch(r"top_([1-9]\d*)_accuracy", given):
             return mean_of(given, hits_among(int(found[1])), greater_is_better=True)
-        raise ValueError(f"no metric is called {given!r}: choose {', '.join(METRICS)} or top_K_accuracy with a number K, "
+        raise ValueError(f"no metric is called {given!r}: choose {', '.join(METRICS)} or top_K_accuracy, K a number, "
                          "or give a function of outputs and targets")
     if not callable(given):
         raise TypeError(f"a metric is a name or a function of outputs and targets, not {type(given).__name__}")
