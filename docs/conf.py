@@ -71,7 +71,8 @@ def display(writer, node):
     raise SkipNode
 
 
-ARGUMENT = re.compile(r"(\*{0,2}[a-z_]\w*(?:, [a-z_]\w*)*): (?=\S)")
+NAME = r"(?:[a-z_]\w*|[A-Z])"  # of an argument: lower case, or one letter of the mathematics
+ARGUMENT = re.compile(rf"(\*{{0,2}}{NAME}(?:, {NAME})*): (?=\S)")
 
 
 def as_fields(app, what, name, value, options, lines):

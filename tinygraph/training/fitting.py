@@ -56,7 +56,8 @@ def fit(model: Any, data: Any, *, loss: Callable[..., Any], optimizer: Any, epoc
         shuffle: bool = True, validation: Any = None, metrics: Iterable[Any] = (), callbacks: Iterable[Any] = (),
         patience: int | None = None, min_delta: float = 0.0, monitor: str | None = None, seed: int = 0,
         compile: bool | str = "auto", progress: bool = True,
-        checkpoint: str | os.PathLike[str] | None = None, every: int = 1, resume: bool = False) -> History:
+        checkpoint: str | os.PathLike[str] | None = None, every: int = 1, resume: bool = False,
+        metadata: dict[str, Any] | None = None) -> History:
     """Train a model: for each batch the loss of `model(X)`, its gradient, and a step of the optimizer.
 
     data: (X, y) or (X, y, weights), arrays with the samples along the first axis; anything with `.X` and `.y`; or an
@@ -76,6 +77,7 @@ def fit(model: Any, data: Any, *, loss: Callable[..., Any], optimizer: Any, epoc
     progress: a bar at a terminal (extra `progress`), else a line an epoch; False for silence.
     checkpoint, every: a file to which all is saved after every so many epochs, and at the end.
     resume: go on from that file, if it is there.
+    metadata: what else the file says, as for `checkpoints.save`; "training" is taken.
 
     Ctrl-C stops after the current step, and a second one at once; either way the model is as after the last complete
     step. A loss, gradient or parameter that is not finite is a NotFiniteError that names the first bad node.
@@ -110,7 +112,8 @@ def fit(model: Any, data: Any, *, loss: Callable[..., Any], optimizer: Any, epoc
     if checkpoint is not None:
         settings = {"seed": seed, "batch_size": batch_size, "shuffle": shuffle, "metrics": [m.name for m in measured],
                     "samples": getattr(source, "samples", None)}
-        keeper = Keeper(checkpoint, settings, run, source, {"loss": loss, "callbacks": callbacks, "best": best})
+        keeper = Keeper(checkpoint, settings, run, source, {"loss": loss, "callbacks": callbacks, "best": best},
+                        metadata or {})
         if os.path.exists(checkpoint):
             if not resume:
                 raise FileExistsError(f"{os.fspath(checkpoint)} is there already: resume=True goes on from it; to "
@@ -232,8 +235,8 @@ class Keeper:
     """The checkpoint of a run: saves it and takes it up again."""
 
     def __init__(self, path: Any, settings: dict[str, Any], run: Run, source: Arrays | Batches,
-                 others: dict[str, Any]) -> None:
-        self.path, self.settings, self.run, self.source = path, settings, run, source
+                 others: dict[str, Any], metadata: dict[str, Any]) -> None:
+        self.path, self.settings, self.run, self.source, self.metadata = path, settings, run, source, metadata
         things = {"model": run.model, "optimizer": run.optimizer} | others
         self.things = {name: thing for name, thing in things.items() if states(thing)}
 
@@ -247,7 +250,7 @@ class Keeper:
         kept = {"settings": self.settings, "epoch": run.epoch, "step": run.step,
                 "sums": {name: sums.tolist() for name, sums in run.sums.items()},
                 "columns": history.columns, "seconds": history.seconds, "first": getattr(self.source, "first", None)}
-        checkpoints.save(self.path, metadata={"training": kept}, **things)
+        checkpoints.save(self.path, metadata=self.metadata | {"training": kept}, **things)
 
     def load(self) -> None:
         run, history, things = self.run, self.run.history, dict(self.things)
