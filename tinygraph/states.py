@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
 
+import numpy as np
+
 from .node import Node, State
 from .structure import is_structure
 
@@ -53,7 +55,7 @@ def parts(thing: Any) -> list[tuple[Any, Any]]:
     return [] if isinstance(thing, _CLOSED) else [*getattr(thing, "__dict__", {}).items()]
 
 
-_CLOSED = (Node, type, FunctionType, MethodType, BuiltinFunctionType, ModuleType)
+_CLOSED = (Node, np.ufunc, type, FunctionType, MethodType, BuiltinFunctionType, ModuleType)
 
 
 def _walk(thing: Any, path: str, seen: dict[int, Any]) -> Iterator[tuple[str, Any]]:

@@ -458,6 +458,18 @@ add_random(ops.LayerNorm, st.builds(
     hnp.array_shapes(max_dims=3, max_side=4), st.sampled_from([1e-5, 0.1])))
 
 
+def standardised(x: Any, *, axis: Any = -1, eps: float = 1e-5) -> Any:
+    around = x - x.mean(axis=axis, keepdims=True)
+    return around / ((around ** 2).mean(axis=axis, keepdims=True) + eps) ** 0.5
+
+
+for shape, axis in [((4, 3), -1), ((4, 3), 0), ((3, 2, 2), (0, 2)), ((3,), -1), ((2, 1), 1), ((2, 0), 0)]:
+    add(ops.Standardize, standardised, (distinct, shape), axis=axis)
+add(ops.Standardize, standardised, (distinct, (2, 3)), eps=0.5)
+add_random(ops.Standardize, hnp.array_shapes(max_dims=3, max_side=4).flatmap(lambda shape: any_axis(shape).map(
+    lambda axis: Case(ops.Standardize, standardised, [(distinct, shape)], {"axis": axis}))))
+
+
 # ------------------------------------------------------------------------------------------------- sums over indices
 
 def by_numpy(*operands: Any, subscripts: str) -> Any:

@@ -1,4 +1,8 @@
-"""Losses: what a network's outputs and the targets give, one number, the mean over the samples."""
+"""Losses: one number that says how far a network's outputs are from the targets, the mean over the samples.
+
+Each is a function (outputs, targets, *, weights=None). With weights, one number >= 0 for each sample, it is the
+weighted mean Σ w l / Σ w. On nodes the result is a node, on arrays an array.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +11,133 @@ from typing import Any
 import numpy as np
 
 from .. import ops
+from ..node import Node
 
 
-def cross_entropy(logits: Any, labels: Any) -> Any:
-    """The mean of -log softmax(logits)[label], for logits (n, classes) and integer labels (n,)."""
-    loss = ops.LogSoftmaxNLL.apply(logits, labels)
-    return loss[0] if isinstance(loss, tuple) else loss  # on arrays an op returns what it keeps, too
+def cross_entropy(logits: Any, labels: Any, *, class_weights: Any = None, label_smoothing: float = 0.0,
+                  weights: Any = None) -> Any:
+    """The mean of -log softmax(logits)[label], for logits (n, classes) and integer labels (n,).
+
+    More axes may stand before that of the classes, in both.
+
+    class_weights: (classes,), the weight of a sample by its label; the mean is the weighted one, as in PyTorch.
+    label_smoothing: in [0, 1]; the share of a sample that is spread evenly over all classes (Szegedy et al., 2016).
+    weights: like labels, the weight of each sample.
+
+    ValueError for labels that are no classes or do not fit, TypeError for labels that are not integers.
+    """
+    labels = _array(labels)
+    if class_weights is None and weights is None and not label_smoothing:
+        loss = ops.LogSoftmaxNLL.apply(logits, labels)
+        return loss[0] if isinstance(loss, tuple) else loss  # on arrays an op returns what it keeps, too
+    from ..scipy.special import log_softmax
+
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"cross_entropy: label_smoothing must lie in [0, 1], not {label_smoothing}")
+    if logits.shape[:-1] != labels.shape:
+        raise ValueError(f"cross_entropy: labels of shape {labels.shape} do not fit logits of shape {logits.shape}")
+    classes = logits.shape[-1]
+    labels = ops.InRange.apply(labels, n=classes)
+    one_hot = labels[..., None] == np.arange(classes)
+    of_class = np.ones(classes) if class_weights is None else _array(class_weights)
+    if of_class.shape != (classes,):
+        raise ValueError(f"cross_entropy: class_weights must have shape ({classes},), not {of_class.shape}")
+    losses = log_softmax(logits, axis=-1) * -of_class.astype(logits.dtype)
+    picked = np.sum(np.where(one_hot, losses, 0), axis=-1)
+    if label_smoothing:
+        picked = (1 - label_smoothing) * picked + label_smoothing / classes * np.sum(losses, axis=-1)
+    of_sample = np.sum(np.where(one_hot, of_class, 0), axis=-1).astype(logits.dtype)
+    if weights is not None:
+        weights = _checked_weights(weights, labels.shape, logits.dtype, "cross_entropy")
+        picked, of_sample = weights * picked, weights * of_sample
+    return np.sum(picked) / np.sum(of_sample)
 
 
-def mean_squared_error(outputs: Any, targets: Any) -> Any:
-    """The mean of (outputs - targets)², of the same shape."""
-    return np.mean(np.square(outputs - targets))
+def binary_cross_entropy(logits: Any, targets: Any, *, weights: Any = None) -> Any:
+    """The mean of -t log p - (1 - t) log(1 - p) with p = sigmoid(logit), without overflow.
+
+    logits and targets have one shape; targets lie in [0, 1].
+    """
+    targets = _like(logits, targets, "binary_cross_entropy")
+    return _mean(np.logaddexp(0, logits) - targets * logits, weights, "binary_cross_entropy")
+
+
+def mean_squared_error(outputs: Any, targets: Any, *, weights: Any = None) -> Any:
+    """The mean of (outputs - targets)², both of one shape, over all axes."""
+    targets = _like(outputs, targets, "mean_squared_error")
+    return _mean(np.square(outputs - targets), weights, "mean_squared_error")
+
+
+def mean_absolute_error(outputs: Any, targets: Any, *, weights: Any = None) -> Any:
+    """The mean of |outputs - targets|, both of one shape, over all axes."""
+    targets = _like(outputs, targets, "mean_absolute_error")
+    return _mean(np.abs(outputs - targets), weights, "mean_absolute_error")
+
+
+def huber(outputs: Any, targets: Any, *, delta: float = 1.0, weights: Any = None) -> Any:
+    """The mean of e²/2 where |e| <= delta, else of delta (|e| - delta/2), with e = outputs - targets (Huber, 1964)."""
+    if not delta > 0:
+        raise ValueError(f"huber: delta must be above 0, not {delta}")
+    e = outputs - _like(outputs, targets, "huber")
+    size = np.abs(e)
+    return _mean(np.where(size <= delta, 0.5 * np.square(e), delta * (size - 0.5 * delta)), weights, "huber")
+
+
+def hinge(outputs: Any, labels: Any, *, weights: Any = None) -> Any:
+    """The mean of max(0, 1 - margin).
+
+    outputs (n,) take labels -1 and 1, and the margin is label times output. outputs (n, classes) take integer labels
+    (n,), and the margin is the output of the label less the largest other one (Crammer and Singer, 2001).
+    """
+    if outputs.ndim == 1:
+        margin = outputs * _like(outputs, labels, "hinge").astype(outputs.dtype)
+    else:
+        labels = _array(labels)
+        if outputs.ndim != 2 or labels.shape != outputs.shape[:1]:
+            raise ValueError(f"hinge: labels of shape {labels.shape} do not fit outputs of shape {outputs.shape}")
+        one_hot = ops.InRange.apply(labels, n=outputs.shape[1])[:, None] == np.arange(outputs.shape[1])
+        margin = np.sum(np.where(one_hot, outputs, 0), axis=1) - np.max(np.where(one_hot, -np.inf, outputs), axis=1)
+    return _mean(ops.ReLU.apply(1 - margin), weights, "hinge")
+
+
+def kl_divergence(logits: Any, targets: Any, *, weights: Any = None) -> Any:
+    """The mean over samples of Σ t log(t / p) over the last axis, with p = softmax(logits).
+
+    logits and targets have one shape; a sample's targets are probabilities: at least 0, of sum 1.
+    """
+    from scipy.special import xlogy
+
+    from ..scipy.special import log_softmax
+
+    targets = _like(logits, targets, "kl_divergence")
+    return _mean(np.sum(xlogy(targets, targets) - targets * log_softmax(logits, axis=-1), axis=-1), weights,
+                 "kl_divergence")
+
+
+def _array(x: Any) -> Any:
+    return x if isinstance(x, Node) else np.asarray(x)
+
+
+def _like(outputs: Any, targets: Any, loss: str) -> Any:
+    targets = _array(targets)
+    if targets.shape != outputs.shape:
+        raise ValueError(f"{loss}: outputs of shape {outputs.shape} and targets of shape {targets.shape} must have one "
+                         "shape: reshape one of them")
+    return targets
+
+
+def _checked_weights(weights: Any, shape: tuple[int, ...], dtype: Any, loss: str) -> Any:
+    weights = _array(weights).astype(dtype)
+    if weights.shape != shape:
+        raise ValueError(f"{loss}: weights must have shape {shape}, one number for each sample, not {weights.shape}")
+    return weights
+
+
+def _mean(losses: Any, weights: Any, loss: str) -> Any:
+    """The mean over samples, which are along the first axis, of the means over all other axes."""
+    if not losses.size:
+        raise ValueError(f"{loss}: no samples: the shape is {losses.shape}")
+    if weights is None:
+        return np.mean(losses)
+    weights = _checked_weights(weights, losses.shape[:1], losses.dtype, loss)
+    return np.sum(weights * np.mean(losses, axis=tuple(range(1, losses.ndim)))) / np.sum(weights)

@@ -6,12 +6,14 @@ through attributes (see `states`). `Module` is a base class for those who like t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from copy import copy
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
 
 from ..node import Parameter, State
-from ..states import parts, states
+from ..states import objects, parts, states
 
 Model = TypeVar("Model")
 
@@ -46,10 +48,14 @@ def astype(model: Model, dtype: Any) -> Model:
     return _rebuilt(model, new)
 
 
-def _rebuilt(model: Model, new: Callable[[State], Any], changed: Callable[[Any], None] = lambda part: None) -> Model:
-    """A copy of the model with `new(state)` for each state. What neither holds one nor trains is shared, not copied."""
+def _rebuilt(model: Model, new: Callable[[State], Any], changed: Callable[[Any], None] = lambda part: None,
+             wanted: Callable[[Any], bool] = lambda part: hasattr(part, "training")) -> Model:
+    """A copy of the model with `new(state)` for each state; each object that was copied is handed to `changed`.
+
+    What neither holds a state nor an object that is wanted is shared, not copied.
+    """
     memo: dict[int, Any] = {}
-    copied = _holders(model)
+    copied = _holders(model, wanted)
 
     def build(part: Any) -> Any:
         if id(part) not in memo and id(part) in copied:
@@ -72,13 +78,13 @@ def _rebuilt(model: Model, new: Callable[[State], Any], changed: Callable[[Any],
     return result
 
 
-def _holders(model: Any) -> set[int]:
-    """The ids of the parts of a model that hold a state or have an attribute `training`, at any depth."""
+def _holders(model: Any, wanted: Callable[[Any], bool]) -> set[int]:
+    """The ids of the parts of a model that hold a state or what is wanted, at any depth, and of these."""
     holders: dict[int, list[int]] = {}
     found, seen, open_ = [], {id(model): model}, [model]
     while open_:
         part = open_.pop()
-        if isinstance(part, State) or hasattr(part, "training"):
+        if isinstance(part, State) or wanted(part):
             found.append(id(part))
         for _, child in parts(part):
             holders.setdefault(id(child), []).append(id(part))
@@ -94,6 +100,103 @@ def _holders(model: Any) -> set[int]:
     return result
 
 
+class Row(NamedTuple):
+    """One call of a layer: its path in the model, its class, the shape it returned, and how many numbers it holds."""
+
+    path: str
+    layer: str
+    shape: tuple[int, ...]
+    n_parameters: int  # of its own, without those of layers within it
+    n_states: int  # other states of its own: running means and the like
+    depth: int
+
+
+class Summary:
+    """The table of `summary`: `rows` in the order of the calls; print it, or let a notebook show it."""
+
+    def __init__(self, rows: list[Row], n_parameters: int, n_states: int) -> None:
+        self.rows, self.n_parameters, self.n_states = rows, n_parameters, n_states
+
+    def cells(self) -> list[tuple[str, str, str, str]]:
+        return [("  " * row.depth + (row.path or "(model)"), row.layer, str(row.shape), f"{row.n_parameters:,}")
+                for row in self.rows]
+
+    def total(self) -> str:
+        states = f", and {self.n_states:,} numbers in other states" if self.n_states else ""
+        return f"{self.n_parameters:,} parameters{states}"
+
+    def __str__(self) -> str:
+        table = [("name", "layer", "output", "parameters"), *self.cells()]
+        widths = [max(len(line[i]) for line in table) for i in range(4)]
+        lines = ["  ".join([*(text.ljust(n) for text, n in zip(line[:3], widths[:3], strict=True)),
+                            line[3].rjust(widths[3])]) for line in table]
+        rule = "-" * len(lines[0])
+        return "\n".join([lines[0], rule, *lines[1:], rule, self.total()])
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        cells = [("name", "layer", "output", "parameters"), *self.cells()]
+        rows = ["<tr>" + "".join(f'<td style="white-space: pre; text-align: {"right" if i == 3 else "left"}">'
+                                 f"{escape(text)}</td>" for i, text in enumerate(line)) + "</tr>" for line in cells]
+        return f"<table>{''.join(rows)}</table><p>{self.total()}</p>"
+
+
+def summary(model: Any, *inputs: Any) -> Summary:
+    """What a model consists of: its layers in the order of their calls, the shapes that they return, parameter counts.
+
+    inputs: arrays that the model takes. It is called on them once, as for inference; nothing of it is changed.
+
+    >>> import numpy as np
+    >>> from tinygraph import nn
+    >>> print(nn.summary(nn.Sequential(nn.Linear(4, 3, rng=0), nn.ReLU()), np.zeros((8, 4))))
+    name        layer       output  parameters
+    ------------------------------------------
+    (model)     Sequential  (8, 3)           0
+      layers.0  Linear      (8, 3)          15
+      layers.1  ReLU        (8, 3)           0
+    ------------------------------------------
+    15 parameters
+    """
+    rows: list[Row | None] = []
+    depth = 0
+    originals = objects(model)
+    own: dict[str, list[State]] = {path: [] for path, part in originals.items() if callable(part)}
+    for path, state in states(model).items():  # each belongs to the innermost layer
+        own[max((layer for layer in own if not layer or path.startswith(layer + ".")), key=len)].append(state)
+
+    def recorded(path: str, layer: Any) -> Any:
+        """A class like the layer's, whose calls are rows of the table."""
+        def call(self: Any, *args: Any, **options: Any) -> Any:
+            nonlocal depth
+            place = len(rows)
+            rows.append(None)
+            depth += 1
+            y = type(layer).__call__(self, *args, **options)
+            depth -= 1
+            rows[place] = Row(path, type(layer).__name__, np.shape(y), *_counts(own.pop(path, [])), depth)
+            return y
+
+        return type(type(layer).__name__, (type(layer),), {"__call__": call})
+
+    copied = _rebuilt(model, lambda state: state.value, wanted=callable)
+    for (path, layer), part in zip(originals.items(), objects(copied).values(), strict=True):
+        if hasattr(part, "training"):
+            part.training = False
+        if callable(part):
+            part.__class__ = recorded(path, layer)
+    copied(*inputs)
+    return Summary([row for row in rows if row is not None], *_counts(states(model).values()))
+
+
+def _counts(found: Iterable[State]) -> tuple[int, int]:
+    """How many numbers are in parameters, and in other states."""
+    sizes = [(isinstance(state, Parameter), state.size) for state in found]
+    return sum(size for trained, size in sizes if trained), sum(size for trained, size in sizes if not trained)
+
+
 class Module:
     """A base class for layers and networks that adds methods, and nothing else: what they do is in `tinygraph.nn`."""
 
@@ -103,6 +206,13 @@ class Module:
     def parameters(self) -> dict[str, Parameter]:
         """The parameters, each by its path, such as `layers.0.W`."""
         return parameters(self)
+
+    def summary(self, *inputs: Any) -> Summary:
+        """The layers in the order of their calls, the shapes that they return, parameter counts; print it.
+
+        inputs: arrays that the model takes.
+        """
+        return summary(self, *inputs)
 
     def inference(self: Model) -> Model:
         """The model as it is for new data: a copy that holds plain arrays (see `tinygraph.nn.inference`)."""

@@ -110,7 +110,7 @@ from .indexing import AddAt, LastAt, MaxAt, MinAt, SetAt
 from .joining import Concatenate, Pad, Stack
 from .linear_algebra import Einsum, MatMul
 from .linear_systems import Cofactors, Det, Inv, LeastSquares, MatrixRank, Pinv, SLogDet, Solve
-from .neural import GELU, AddBias, LayerNorm, LogSoftmaxNLL, ReLU, Softmax
+from .neural import GELU, AddBias, LayerNorm, LogSoftmaxNLL, ReLU, Softmax, Standardize
 from .norms import Norm
 from .ordering import ArgMax, ArgMin, ArgRank, ArgSort, Partition, Reorder, SearchSorted, Sort
 from .products import Cross
@@ -315,6 +315,7 @@ __all__ = [
     "Square",
     "Squeeze",
     "Stack",
+    "Standardize",
     "Std",
     "StopGradient",
     "Subtract",

@@ -121,6 +121,22 @@ class LayerNorm(Op):
         return dx, lambda: np.add.reduce(grad * normal, axis=samples), lambda: np.add.reduce(grad, axis=samples)
 
 
+class Standardize(Op):
+    """y = r (x - mean x),   r = 1 / √(mean (x - mean x)² + eps);   dx = r (dy - mean dy - y mean (dy y))
+
+    The means go over `axis`, an axis or several.
+    """
+
+    def forward(self, x: Any, *, axis: Any = -1, eps: float = 1e-5) -> Any:
+        centred = x - np.mean(x, axis=axis, keepdims=True)
+        r = 1 / np.sqrt(np.mean(centred * centred, axis=axis, keepdims=True) + eps)
+        return centred * r, r
+
+    def backward(self, grad: Any, y: Any, x: Any, r: Any, *, axis: Any = -1, eps: float = 1e-5) -> Any:
+        along = np.mean(grad * y, axis=axis, keepdims=True)
+        return r * (grad - np.mean(grad, axis=axis, keepdims=True) - y * along)
+
+
 class LogSoftmaxNLL(Op):
     """L = mean of -z_k + log Σ exp z_j over the n samples, k the label;   dZ = (softmax(Z) - T) / n
 

@@ -67,7 +67,7 @@ class Subject:
     def call(self, *xs: Any) -> np.ndarray:
         """The function's value as an array, at other values of the leaves of floats."""
         result = self.function(*self.given(xs))
-        return np.asarray(result.value if isinstance(result, Node) else result)
+        return np.asarray(_plain(result))
 
     @property
     def primals(self) -> list[np.ndarray]:
@@ -90,13 +90,19 @@ class Subject:
 
     def _by_the_engine(self, cotangent: np.ndarray, xs: Sequence[np.ndarray]) -> list[Any]:
         if not self.states:
-            return list(vjp(lambda *nodes: self.function(*self.given(nodes)), *xs)[1](cotangent))
+            found = vjp(lambda *nodes: self.function(*self.given(nodes)), *xs)[1](cotangent)
+            return [_plain(g) for g in found]
         given = [x if isinstance(self.inputs[i], State) else Value(x, needs_grad=True)
                  for i, x in zip(self.wrt, xs, strict=True)]
         result = self.function(*self.given(given))
         sources = [self.inputs[i] if isinstance(self.inputs[i], State) else node
                    for i, node in zip(self.wrt, given, strict=True)]
         return backprop(result, wrt=sources, grad=cotangent)
+
+
+def _plain(x: Any) -> Any:
+    """The array: a derivative of a function that has parameters within it is a node."""
+    return x.value if isinstance(x, Node) else x
 
 
 def _names(function: Callable[..., Any], count: int) -> list[str]:
@@ -410,7 +416,7 @@ def _check_forward(report: Report, subject: Subject, primals: Sequence[np.ndarra
     claim = "forward mode agrees with reverse mode (no independent oracle)"
     with np.errstate(all="ignore"):
         try:
-            tangent = jvp(lambda *nodes: subject.function(*subject.given(nodes)), primals, tangents)[1]
+            tangent = _plain(jvp(lambda *nodes: subject.function(*subject.given(nodes)), primals, tangents)[1])
         except (NotImplementedError, TypeError) as error:
             report.add(claim, "undecided", detail=str(error))
             return

@@ -1,0 +1,1 @@
+"""Numbers that other libraries computed, and the programs that wrote them down."""
