@@ -1,13 +1,20 @@
 """Training: what `fit` does in an epoch, what it watches, how it stops, and that it goes on as if it never had."""
 
 
+import os
+import signal
+import subprocess
+import sys
+import threading
+
 import numpy as np
 import pytest
 
 import tinygraph as tg
-from tinygraph import nn
+from tinygraph import checkpoints, nn
 from tinygraph.states import states
-from tinygraph.training import History, evaluate, fit
+from tinygraph.training import History, NotFiniteError, evaluate, fit, steps
+from tinygraph.training.progress import duration
 
 pytestmark = pytest.mark.usefixtures("private_cache")
 
@@ -55,8 +62,8 @@ def values(*things):
     return [state.value.tobytes() for state in states(list(things)).values()]
 
 
-def trained(data=(X, Y), seed=0, **options):
-    net = Net(seed)
+def trained(data=(X, Y), net_seed=0, **options):
+    net = Net(net_seed)
     optimizer = Momentum(net)
     given = {"loss": nn.cross_entropy, "epochs": 3, "batch_size": 8, "progress": False, "compile": False} | options
     history = fit(net, data, optimizer=optimizer, **given)
@@ -93,8 +100,10 @@ def test_it_is_the_plain_loop(how):
 
 
 def test_the_seed_decides():
-    one, _, _ = trained(seed=1)
-    assert values(one) == values(trained(seed=1)[0])
+    one, _, history = trained(seed=1)
+    again, _, _ = trained(seed=1)
+    assert values(one) == values(again)
+    assert history["loss"] != trained(seed=2)[2]["loss"]
     order = []
 
     def loss(outputs, y):
@@ -132,10 +141,11 @@ def test_structures_and_datasets():
     fit(model, data, loss=nn.cross_entropy, optimizer=Momentum(model), epochs=3, batch_size=8, progress=False,
         compile=False)
     assert values(model) == values(trained()[0])
-    digits = tg.data.iris()
-    net = nn.Linear(4, 3, rng=0)
-    history = fit(net, digits, loss=nn.cross_entropy, optimizer=Momentum(net), epochs=1, progress=False)
-    assert len(history) == 1
+    data = tg.data.Dataset(X, Y)
+    net = Net()
+    fit(net, data, loss=nn.cross_entropy, optimizer=Momentum(net), epochs=3, batch_size=8, progress=False,
+        compile=False)
+    assert values(net) == values(trained()[0])
 
 
 def test_weights():
@@ -328,3 +338,480 @@ def test_an_exception_leaves_the_last_complete_step(how, place):
     run()
     expected, _, _ = trained(batches[:done] + batches, epochs=1, compile=how)
     assert values(net) == values(expected)
+
+
+# ---- stopping and going on
+
+
+class Interrupter:
+    """Presses Ctrl-C after a number of steps."""
+
+    def __init__(self, steps):
+        self.left = steps
+
+    def on_step(self, run):
+        self.left -= 1
+        if not self.left:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+class Noisy:
+    """Batches that draw from a stream of their own."""
+
+    def __init__(self):
+        self.stream = tg.Stream(3)
+
+    def __iter__(self):
+        for i in range(0, 50, 8):
+            yield X[i:i + 8] + 0.1 * self.stream.random((len(X[i:i + 8]), 3)).value, Y[i:i + 8]
+
+
+class Average:
+    """A callback with a memory: a running average of the first weights, taken after each step."""
+
+    def __init__(self, model):
+        self.model, self.mean = model, tg.State(np.zeros(model.first.W.shape))
+
+    def on_step(self, run):
+        self.mean.value = 0.9 * self.mean.value + 0.1 * self.model.first.W.value
+
+
+def session(path, data, how, stop=0, seed=0):
+    """One call of fit with everything on, by a process that begins with other weights; Ctrl-C after `stop` steps."""
+    net = Net(seed)
+    optimizer, average = Momentum(net), Average(net)
+    history = fit(net, data, loss=nn.cross_entropy, optimizer=optimizer, epochs=4, batch_size=8, seed=5,
+                  validation=(X, Y) if isinstance(data, Noisy) else 0.2, metrics=["accuracy", "top_2_accuracy"],
+                  patience=2, callbacks=[average, Interrupter(stop)], compile=how, progress=False, checkpoint=path,
+                  resume=os.path.exists(path))
+    return history, [values(net, optimizer, average), history.columns, history.best_epoch]
+
+
+@pytest.mark.parametrize("how", [False, True], ids=["eager", "compiled"])
+@pytest.mark.parametrize("data", ["arrays", "batches"])
+def test_resuming_continues_to_the_last_bit(how, data, tmp_path):
+    """Interrupted after any step, the last of an epoch too, and taken up again in another process, as it were."""
+    def source():
+        return (X, Y) if data == "arrays" else Noisy()
+
+    history, whole = session(tmp_path / "whole.npz", source(), how)
+    assert not history.stopped
+    steps = 4 * (5 if data == "arrays" else 7)
+    for stop in range(1, steps, 4 if how else 1):
+        path = tmp_path / f"{stop}.npz"
+        history, _ = session(path, source(), how, stop)
+        assert history.stopped == "interrupted"
+        assert len(history) == (stop - 1) // (steps // 4)
+        history, resumed = session(path, source(), how, seed=stop)
+        assert resumed == whole, stop
+
+
+def test_interrupted_again_and_again(tmp_path):
+    _, whole = session(tmp_path / "whole.npz", (X, Y), False)
+    path, calls = tmp_path / "x.npz", 0
+    while calls < 10:
+        calls += 1
+        history, resumed = session(path, (X, Y), False, stop=3, seed=calls - 1)
+        if not history.stopped:
+            break
+    assert calls == 7
+    assert resumed == whole
+    assert session(path, (X, Y), False)[1] == whole  # nothing is left to do
+
+
+def test_early_stopping_is_remembered(tmp_path):
+    options = {"epochs": 60, "batch_size": 4, "validation": 0.3, "patience": 3}
+    whole, _, history = trained(**options)
+    assert history.stopped.startswith("stopped early")
+    path = tmp_path / "x.npz"
+    for seed, stop in enumerate((5, 20, 1000)):
+        net, _, found = trained(**options, checkpoint=path, resume=True, callbacks=[Interrupter(stop)], net_seed=seed)
+    assert found.columns == history.columns
+    assert found.stopped == history.stopped
+    assert values(net) == values(whole)
+    net, _, again = trained(**options, checkpoint=path, resume=True, net_seed=9)
+    assert again.columns == history.columns
+    assert again.stopped == history.stopped
+    assert values(net) == values(whole)
+
+
+def test_a_longer_run_goes_on(tmp_path):
+    whole, _, history = trained(epochs=5)
+    trained(epochs=2, checkpoint=tmp_path / "x.npz")
+    net, _, found = trained(epochs=5, checkpoint=tmp_path / "x.npz", resume=True, net_seed=3)
+    assert values(net) == values(whole)
+    assert found.columns == history.columns
+
+
+def test_checkpoints_are_as_frequent_as_asked(tmp_path):
+    path, seen = tmp_path / "x.npz", []
+
+    def look(run):
+        seen.append(checkpoints.read(path).metadata["training"]["epoch"] if path.exists() else 0)
+
+    trained(epochs=5, every=2, checkpoint=path, callbacks=[look])
+    assert seen == [0, 0, 2, 2, 4]
+    assert checkpoints.read(path).metadata["training"]["epoch"] == 5
+
+
+def test_what_is_not_the_same_training(tmp_path):
+    path = tmp_path / "x.npz"
+    trained(checkpoint=path)
+    before = path.read_bytes()
+    with pytest.raises(FileExistsError, match=r"resume=True goes on"):
+        trained(checkpoint=path)
+    with pytest.raises(ValueError, match=r"of a training with batch_size=8, and here it is 16"):
+        trained(checkpoint=path, resume=True, batch_size=16)
+    with pytest.raises(ValueError, match=r"of a training with samples=50, and here it is 40"):
+        trained(checkpoint=path, resume=True, validation=0.2)
+    with pytest.raises(checkpoints.CheckpointError, match=r"it has no best\.0"):
+        trained(checkpoint=path, resume=True, patience=2)
+    checkpoints.save(tmp_path / "model.npz", model=Net())
+    with pytest.raises(checkpoints.CheckpointError, match=r"was not written by fit"):
+        trained(checkpoint=tmp_path / "model.npz", resume=True)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("how", [False, True], ids=["eager", "compiled"])
+def test_ctrl_c_stops_after_a_step(how):
+    """At any moment: the states are those of a whole number of steps, and the way Ctrl-C works is as before."""
+    net = Net()
+    optimizer = Momentum(net)
+    timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    history = fit(net, (X, Y), loss=nn.cross_entropy, optimizer=optimizer, epochs=10**6, batch_size=8, progress=False,
+                  compile=how)
+    timer.join()
+    assert history.stopped == "interrupted"
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    steps = int(optimizer.steps.value)
+    assert len(history) == (steps - 1) // 7
+    expected, _, _ = trained(epochs=steps // 7 + 1, compile=how, callbacks=[Interrupter(steps)])
+    assert values(net) == values(expected)
+
+
+def test_a_second_ctrl_c_stops_at_once():
+    net = Net()
+    optimizer, calls = Momentum(net), []
+
+    def loss(outputs, y):
+        calls.append(1)
+        if len(calls) == 4:
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+        return nn.cross_entropy(outputs, y)
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(net, (X, Y), loss=loss, optimizer=optimizer, epochs=1, batch_size=8, progress=False, compile=False)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert optimizer.steps.value == 3
+    expected, _, _ = trained(epochs=1, callbacks=[Interrupter(3)])
+    assert values(net) == values(expected)
+
+
+def test_outside_the_main_thread_signals_are_let_alone():
+    found = []
+    thread = threading.Thread(target=lambda: found.append(trained()[0]))
+    thread.start()
+    thread.join()
+    assert values(found[0]) == values(trained()[0])
+
+
+KILLING = """
+import os, random, signal, sys, time
+import numpy as np
+from tests.test_training import Momentum, Net, X, Y, values
+from tinygraph import nn
+from tinygraph.training import fit
+
+def run(path, seed):
+    net = Net(seed)
+    optimizer = Momentum(net)
+    history = fit(net, (X, Y), loss=nn.cross_entropy, optimizer=optimizer, epochs=40, batch_size=8, patience=50,
+                  progress=False, compile=False, checkpoint=path, resume=True)
+    return values(net, optimizer), history.columns
+
+folder, dice, killed = sys.argv[1], random.Random(1), 0
+whole = run(os.path.join(folder, "whole.npz"), 0)
+while True:
+    child = os.fork()
+    if not child:
+        path = os.path.join(folder, "x.npz")
+        run(path, killed if os.path.exists(path) else 0)
+        os._exit(0)
+    time.sleep(dice.uniform(0.005, 0.08))
+    os.kill(child, signal.SIGKILL)
+    if os.waitpid(child, 0)[1] == 0:
+        break
+    killed += 1
+    assert killed < 1000
+assert killed > 3, killed
+assert run(os.path.join(folder, "x.npz"), 77) == whole
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
+def test_killed_and_resumed(tmp_path):
+    """Killed again and again, whenever that is: what comes out in the end is the same."""
+    done = subprocess.run([sys.executable, "-c", KILLING, str(tmp_path)], capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+
+
+# ---- what is not finite
+
+
+class Fragile:
+    """A network that fails at the step whose batch says so."""
+
+    def __init__(self):
+        self.net = Net()
+        self.scale = tg.Parameter(np.ones(()), name="scale")
+
+    def __call__(self, x):
+        return self.net(x["x"]) + 0.0 * np.log(self.scale * x["ok"])[:, None]
+
+
+def spoiled(step, value, batches=20):
+    """Batches of which one holds a number that the logarithm does not like."""
+    data = [({"x": X[:8], "ok": np.ones(8)}, Y[:8]) for _ in range(batches)]
+    data[step - 1][0]["ok"][3] = value
+    return data
+
+
+@pytest.mark.parametrize("how", [False, True], ids=["eager", "compiled"])
+@pytest.mark.parametrize("step", [1, 2, 7, 20])
+def test_a_loss_that_is_not_finite_names_the_node(how, step, monkeypatch):
+    """With short memory, so that the batches to go back over are from either side of a renewal."""
+    monkeypatch.setattr(steps, "KEPT_STEPS", 3)
+    model = Fragile()
+    optimizer = Momentum(model)
+    with pytest.raises(NotFiniteError) as caught:
+        fit(model, spoiled(step, 0.0), loss=nn.cross_entropy, optimizer=optimizer, epochs=2, progress=False,
+            compile=how)
+    text = str(caught.value)
+    assert text.startswith(f"epoch 1, step {step}: the loss is nan: the value of Log (8,) float64 is not finite")
+    assert "np.log(self.scale * x[\"ok\"])" in text
+    assert text.endswith("The model is as it was before that step")
+    assert len(caught.value.history) == 0
+    expected = Fragile()
+    plain = Momentum(expected)
+    if step > 1:
+        fit(expected, spoiled(step, 1.0)[:step - 1], loss=nn.cross_entropy, optimizer=plain, epochs=1, progress=False,
+            compile=how)
+    assert values(model, optimizer) == values(expected, plain)
+
+
+@pytest.mark.parametrize("how", [False, True], ids=["eager", "compiled"])
+@pytest.mark.parametrize("step", [4, 5, 10])
+def test_a_gradient_that_is_not_finite_is_found_at_its_step(how, step, monkeypatch):
+    """The loss is finite at that step, and the last step of an epoch has no next one."""
+    monkeypatch.setattr(steps, "KEPT_STEPS", 4)
+
+    class Root(Fragile):
+        def __call__(self, x):
+            return self.net(x["x"]) + np.sqrt(self.scale * 0.0 + x["ok"] - 1)[:, None] * [0.0, 1.0]
+
+    model = Root()
+    optimizer = Momentum(model)
+    data = [({"x": x["x"], "ok": x["ok"] + 1}, y) for x, y in spoiled(step, 0.0, 10)]
+    with pytest.raises(NotFiniteError, match=r"the gradient that Sqrt .* infinite at 0"):
+        fit(model, data, loss=nn.cross_entropy, optimizer=optimizer, epochs=2, progress=False, compile=how)
+    assert optimizer.steps.value == step - 1
+    assert all(np.isfinite(state.value).all() for state in states(model).values())
+
+
+def test_bad_data_and_bad_updates_are_named():
+    net = Net()
+    broken = X.copy()
+    broken[3, 1] = np.nan
+    with pytest.raises(NotFiniteError, match=r"X of the batch holds 1 entries that are not finite"):
+        fit(net, (broken, Y), loss=nn.cross_entropy, optimizer=Momentum(net), epochs=1, progress=False)
+    assert values(net) == values(Net()) or np.isfinite(net.first.W.value).all()
+
+    class Broken(Momentum):
+        def step(self):
+            super().step()
+            self.parameters[2].value = self.parameters[2].value * np.float64("nan")
+
+    with pytest.raises(NotFiniteError, match=r"the update of last\.W is not finite"):
+        fit(net, (X, Y), loss=nn.cross_entropy, optimizer=Broken(net), epochs=1, progress=False, compile=False)
+
+
+# ---- compiling
+
+
+def test_what_is_compiled(monkeypatch):
+    """Batches of a form that comes often are; the last one of an epoch, which is smaller, only in a long training."""
+    found, run = [], steps.Stepper.run_eagerly
+    monkeypatch.setattr(steps.Stepper, "run_eagerly",
+                        lambda self, batch: found.append(len(batch[1])) or run(self, batch))
+    trained(epochs=3, compile="auto")
+    assert found == 3 * [8, 8, 8, 8, 8, 8, 2]
+    found.clear()
+    monkeypatch.setattr(steps, "WORTH_COMPILING", 10)
+    trained(epochs=3, compile="auto")
+    assert found == 3 * [2]
+    found.clear()
+    trained(epochs=10, compile="auto")
+    trained(epochs=1, compile=True)
+    assert found == []
+    trained([(X[:8], Y[:8]), (X[8:13], Y[8:13]), (X[20:28], Y[20:28])], epochs=2, compile="auto")
+    assert found == [5, 5]
+
+
+def test_what_cannot_be_compiled_runs_eagerly_and_says_so_once():
+    class Branching(Net):
+        def __call__(self, x):
+            h = super().__call__(x)
+            return h if h[0, 0] > 0 else -h
+
+    def run(how):
+        net = Branching()
+        fit(net, (X, Y), loss=nn.cross_entropy, optimizer=Momentum(net), epochs=2, batch_size=8, progress=False,
+            compile=how)
+        return values(net)
+
+    expected = run(False)
+    steps_worth = steps.WORTH_COMPILING
+    steps.WORTH_COMPILING = 1
+    try:
+        with pytest.warns(UserWarning, match=r"training runs eagerly.*because the step cannot be compiled") as caught:
+            assert run("auto") == expected
+    finally:
+        steps.WORTH_COMPILING = steps_worth
+    assert len(caught) == 1
+    with pytest.raises(TypeError, match=r"np\.where"):
+        run(True)
+
+
+# ---- what is said
+
+
+def test_lines(capsys):
+    trained(epochs=12, progress=True, validation=0.2, metrics=["accuracy"])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 12
+    assert lines[0].startswith("epoch  1/12  loss 0.")
+    assert "validation accuracy" in lines[0]
+    assert lines[-1].endswith(" 0 s left")
+
+
+def test_silence(capfd):
+    trained(progress=False)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_bar_at_a_terminal():
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    controller, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 160, 0, 0))
+    script = ("from tests.test_training import *\n"
+              "trained(epochs=4, progress=True, validation=0.2, metrics=['accuracy'])")
+    process = subprocess.Popen([sys.executable, "-c", script], stderr=terminal, stdout=subprocess.PIPE, text=True)
+    os.close(terminal)
+    written = b""
+    try:
+        while part := os.read(controller, 10_000):
+            written += part
+    except OSError:  # the other end is closed
+        pass
+    os.close(controller)
+    assert process.wait() == 0
+    assert process.stdout.read() == ""
+    process.stdout.close()
+    last = written.decode().strip().split("\r")[-1]
+    assert "epoch 4/4: 100%" in last
+    assert "20/20" in last
+    assert "loss" in last
+    assert "validation accuracy" in last
+
+
+def test_durations():
+    assert [duration(t) for t in (0.0, 0.1234, 8.61, 12.4, 59.7, 185, 7800)] == [
+        "0 s", "0.12 s", "8.6 s", "12 s", "1 min 00 s", "3 min 05 s", "2 h 10 min"]
+
+
+def test_history_as_a_table():
+    history = History("validation loss")
+    assert str(history) == "no epoch was completed"
+    for i in range(30):
+        history.append({"loss": 1 / (i + 1), "validation loss": abs(i - 17) / 10}, 0.5)
+    lines = str(history).splitlines()
+    assert lines[0].split() == ["epoch", "loss", "validation", "loss", "seconds"]
+    assert [line.split()[0] for line in lines if line.endswith("best")] == ["18"]
+    assert lines[1].split()[0] == "1"
+    assert lines[-1].split()[0] == "30"
+    assert len(lines) <= 22
+    page = history._repr_html_()
+    assert page.startswith("<table>")
+    assert page.count("<tr") == len(lines)
+    with pytest.raises(KeyError, match="no column 'accuracy', only loss, validation loss"):
+        history["accuracy"]
+
+
+def test_history_as_a_picture(tmp_path):
+    from matplotlib.figure import Figure
+
+    _, _, history = trained(epochs=5, validation=0.2, metrics=["accuracy"])
+    for kind, start in (("png", b"\x89PNG"), ("svg", b"<?xml")):
+        history.plot(tmp_path / f"h.{kind}")
+        assert (tmp_path / f"h.{kind}").read_bytes().startswith(start)
+    axes = Figure().subplots(2)
+    history.plot(axes)
+    assert [ax.get_title(loc="center") or ax.get_title(loc="left") for ax in axes] == ["loss", "accuracy"]
+    for ax, name in zip(axes, ("loss", "accuracy"), strict=True):
+        curves = [line.get_ydata() for line in ax.lines if line.get_label() in ("training", "validation")]
+        assert [list(curve) for curve in curves] == [history[name], history[f"validation {name}"]]
+        (best,) = [line for line in ax.lines if line.get_label().startswith("best")]
+        assert best.get_xdata() == [history.best_epoch]
+        assert best.get_ydata() == [history[f"validation {name}"][history.best_epoch - 1]]
+    with pytest.raises(ValueError, match="nothing to draw"):
+        History().plot(tmp_path / "no.png")
+
+
+# ---- what cannot be
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "message"),
+    [
+        ({"data": (X, Y[:40])}, ValueError, r"data must have the same number of samples.*X has 50, y has 40"),
+        ({"data": (X[:0], Y[:0])}, ValueError, "X has 0, y has 0"),
+        ({"data": (X,)}, TypeError, r"data is a tuple of 1: give \(X, y\)"),
+        ({"data": X}, TypeError, "data is of type ndarray"),
+        ({"data": 3}, TypeError, "data is of type int"),
+        ({"data": (X, np.array(["a"] * 50))}, TypeError, "expected numbers"),
+        ({"data": [X]}, TypeError, "batch 0 of data is of type ndarray"),
+        ({"data": []}, ValueError, "data gave no batch in epoch 1"),
+        ({"data": iter([(X, Y)])}, ValueError, "once only, and epochs=3"),
+        ({"validation": 1.5}, ValueError, "validation=1.5: give a fraction between 0 and 1"),
+        ({"data": [(X, Y)], "validation": 0.5}, ValueError, "validation=0.5: .* of data in arrays"),
+        ({"data": (X[:2], Y[:2]), "validation": 0.9}, ValueError, "leaves none to train with"),
+        ({"validation": (X, Y[:3])}, ValueError, "validation must have the same number"),
+        ({"epochs": 0}, ValueError, "epochs is an integer of 1 or more, not 0"),
+        ({"batch_size": 2.5}, ValueError, "batch_size is an integer of 1 or more, not 2.5"),
+        ({"patience": 0}, ValueError, "patience is"),
+        ({"metrics": ["acuracy"]}, ValueError, "no metric is called 'acuracy': choose accuracy, "),
+        ({"metrics": [3]}, TypeError, "a metric is a name or a function"),
+        ({"metrics": ["accuracy", "accuracy"]}, ValueError, "two metrics have one name"),
+        ({"metrics": ["mean_absolute_error"]}, ValueError, r"of the same shape, got \(8, 2\) and \(8,\)"),
+        ({"monitor": "validation loss"}, ValueError, "monitor='validation loss': there will be the columns loss"),
+        ({"callbacks": ["print"]}, TypeError, "a callback is a function of the Run"),
+        ({"loss": lambda outputs, y: 1.0}, TypeError, "the loss is no node"),
+        ({"compile": "always"}, ValueError, "compile='always': choose"),
+        ({"seed": -1}, ValueError, "seed is an integer of 0 or more, not -1"),
+        ({"min_delta": -1}, ValueError, "min_delta is a number of 0 or more"),
+    ],
+)
+def test_bad_arguments(options, kind, message):
+    with pytest.raises(kind, match=message):
+        trained(**({"data": (X, Y)} | options))
+
+
+def test_nothing_to_evaluate():
+    with pytest.raises(ValueError, match="give loss= or metrics="):
+        evaluate(Net(), (X, Y))

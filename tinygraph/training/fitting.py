@@ -82,7 +82,12 @@ def fit(model: Any, data: Any, *, loss: Callable[..., Any], optimizer: Any, epoc
     Ctrl-C stops after the current step, and a second one at once; either way the model is as after the last complete
     step. A loss, gradient or parameter that is not finite is a NotFiniteError that names the first bad node.
     """
-    _check(epochs=epochs, batch_size=batch_size, every=every, **({} if patience is None else {"patience": patience}))
+    _check(1, epochs=epochs, batch_size=batch_size, every=every, patience=1 if patience is None else patience)
+    _check(0, seed=seed)
+    if not min_delta >= 0:
+        raise ValueError(f"min_delta is a number of 0 or more, not {min_delta!r}")
+    if compile not in (True, False, "auto"):
+        raise ValueError(f"compile={compile!r}: choose True, False or 'auto'")
     source = batches_of(data, batch_size, seed, shuffle)
     held_out = None
     if isinstance(validation, float):
@@ -296,7 +301,7 @@ def _copy(values: Iterable[State], to: Iterable[State]) -> None:
         state.value = value.value
 
 
-def _check(**numbers: Any) -> None:
+def _check(least: int, **numbers: Any) -> None:
     for name, value in numbers.items():
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-            raise ValueError(f"{name} is an integer of 1 or more, not {value!r}")
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+            raise ValueError(f"{name} is an integer of {least} or more, not {value!r}")

@@ -47,10 +47,8 @@ class Bar:
 
     def __init__(self, tqdm: Any, epochs: int, begun: int, batches: int, skipped: int) -> None:
         self.epochs, self.number, self.row = epochs, begun, ""
-        self.sizes = batches
-        self.bar = tqdm(total=epochs * batches or None, initial=begun * batches + skipped, unit="step",
-                        dynamic_ncols=True)
-        self.bar.set_description_str(f"epoch {begun + 1}/{epochs}", refresh=False)
+        self.bar = tqdm(total=epochs * batches or None, initial=begun * batches + skipped, unit=" steps",
+                        desc=f"epoch {min(begun + 1, epochs)}/{epochs}", dynamic_ncols=True)
         self.steps, self.shown, self.loss = 0, 0.0, 0.0
 
     def step(self, loss: float) -> None:

@@ -107,7 +107,8 @@ class Stepper:
     def run_eagerly(self, batch: Batch) -> Any:
         before = self.versions()
         try:
-            return self.eager(*batch)
+            with np.errstate(all="ignore"):  # what is not finite in the end is said once, and where it began
+                return self.eager(*batch)
         except BaseException:
             self.restore(before)
             raise
@@ -131,8 +132,7 @@ class Stepper:
         self.restore(self.before)
         for number, (batch, compiled) in enumerate(self.kept):
             before = self.versions()
-            with np.errstate(all="ignore"):
-                result = self.run(batch, compiled)
+            result = self.run(batch, compiled)
             loss = result[0] if self.with_outputs else result
             if math.isfinite(loss.item()) and all(map(_finite, self.parameters)):
                 continue
