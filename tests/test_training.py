@@ -435,6 +435,24 @@ def test_early_stopping_is_remembered(tmp_path):
     assert values(net) == values(whole)
 
 
+def test_the_model_of_the_file_is_the_best(tmp_path):
+    path, kept = tmp_path / "x.npz", {}
+
+    def keep(run):
+        kept[run.epoch] = values(run.model)
+
+    trained(epochs=9, validation=0.3, patience=20, batch_size=4, checkpoint=path, callbacks=[keep, Interrupter(60)])
+    best, last = Net(1), Net(2)
+    history = checkpoints.load(path, model=best)["training"]["columns"]["validation loss"]
+    checkpoints.load(path, last=last)
+    assert values(best) == kept[int(np.argmin(history)) + 1]
+    assert values(last) not in kept.values()
+    path = tmp_path / "y.npz"
+    net, _, _ = trained(patience=20, checkpoint=path, callbacks=[Interrupter(2)])
+    checkpoints.load(path, model=best)
+    assert values(best) == values(net)
+
+
 def test_a_longer_run_goes_on(tmp_path):
     whole, _, history = trained(epochs=5)
     trained(epochs=2, checkpoint=tmp_path / "x.npz")
@@ -464,7 +482,7 @@ def test_what_is_not_the_same_training(tmp_path):
         trained(checkpoint=path, resume=True, batch_size=16)
     with pytest.raises(ValueError, match=r"of a training with samples=50, and here it is 40"):
         trained(checkpoint=path, resume=True, validation=0.2)
-    with pytest.raises(checkpoints.CheckpointError, match=r"it has no best\.0"):
+    with pytest.raises(checkpoints.CheckpointError, match=r"it has no last\.first\.W"):
         trained(checkpoint=path, resume=True, patience=2)
     checkpoints.save(tmp_path / "model.npz", model=Net())
     with pytest.raises(checkpoints.CheckpointError, match=r"was not written by fit"):

@@ -13,12 +13,10 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from .. import checkpoints
 from ..nn import inference
 from ..node import State
 from ..states import states
@@ -26,30 +24,10 @@ from .batches import Arrays, Batch, Batches, batches_of, count
 from .history import VALIDATION, History
 from .metrics import Metric, Sums, metric_of, of_batches
 from .progress import progress_of
+from .resuming import Keeper, Run, copy_states
 from .steps import NotFiniteError, Stepper, plain
 
 EVALUATED = 256  # samples at once, where batches are smaller
-
-
-@dataclass
-class Run:
-    """A training under way, as its callbacks see it.
-
-    epoch: the number of epochs that are complete. step: the number of steps taken in the next one. loss: of the last
-    step.
-    """
-
-    model: Any
-    optimizer: Any
-    history: History
-    epoch: int = 0
-    step: int = 0
-    loss: float = float("nan")
-    sums: dict[str, Sums] = field(default_factory=dict)  # of this epoch so far, for each metric
-
-    def stop(self, reason: str = "stopped by a callback") -> None:
-        """End the training after the current step, or after the epoch if that is complete."""
-        self.history.stopped = reason
 
 
 def fit(model: Any, data: Any, *, loss: Callable[..., Any], optimizer: Any, epochs: int, batch_size: int = 32,
@@ -112,12 +90,12 @@ def fit(model: Any, data: Any, *, loss: Callable[..., Any], optimizer: Any, epoc
     on_epoch = [callback.on_epoch if hasattr(callback, "on_epoch") else callback for callback in callbacks
                 if hasattr(callback, "on_epoch") or not hasattr(callback, "on_step")]
     stepper = Stepper(model, loss, optimizer, compile, bool(measured), bool(on_step))
-    best = [] if patience is None else [State(state.value) for state in states(model).values()]
+    best = {} if patience is None else {name: State(state.value) for name, state in states(model).items()}
     keeper = None
     if checkpoint is not None:
         settings = {"seed": seed, "batch_size": batch_size, "shuffle": shuffle, "metrics": [m.name for m in measured],
                     "samples": getattr(source, "samples", None)}
-        keeper = Keeper(checkpoint, settings, run, source, {"loss": loss, "callbacks": callbacks, "best": best},
+        keeper = Keeper(checkpoint, settings, run, best, source, {"loss": loss, "callbacks": callbacks},
                         metadata or {})
         if os.path.exists(checkpoint):
             if not resume:
@@ -159,7 +137,7 @@ def fit(model: Any, data: Any, *, loss: Callable[..., Any], optimizer: Any, epoc
         history.append(row, seconds)
         steps, run.epoch, run.step = run.step, run.epoch + 1, 0
         if best and history.best_epoch == run.epoch:
-            _copy(states(model).values(), best)
+            copy_states(model, best)
         shown.epoch(run.epoch, steps, row, seconds)
         for callback in on_epoch:
             callback(run)
@@ -180,7 +158,7 @@ def fit(model: Any, data: Any, *, loss: Callable[..., Any], optimizer: Any, epoc
         if keeper is not None and (run.step or run.epoch % every):
             keeper.save()
     if best and history.best_epoch and history.stopped != INTERRUPTED:
-        _copy(best, states(model).values())
+        copy_states(best, model)
     return history
 
 
@@ -236,47 +214,6 @@ def _history(watched: Sequence[Metric], monitor: str | None, validated: bool, mi
     return History(monitor, better[monitor], min_delta)
 
 
-class Keeper:
-    """The checkpoint of a run: saves it and takes it up again."""
-
-    def __init__(self, path: Any, settings: dict[str, Any], run: Run, source: Arrays | Batches,
-                 others: dict[str, Any], metadata: dict[str, Any]) -> None:
-        self.path, self.settings, self.run, self.source, self.metadata = path, settings, run, source, metadata
-        things = {"model": run.model, "optimizer": run.optimizer} | others
-        self.things = {name: thing for name, thing in things.items() if states(thing)}
-
-    def save(self) -> None:
-        run, history = self.run, self.run.history
-        things = dict(self.things)
-        if isinstance(self.source, Batches) and self.source.began:
-            # In the middle of an epoch, the streams that the data draw from as they were at its start.
-            things["data"] = [State(version._value if run.step else state.value)
-                              for state, version in self.source.began]
-        kept = {"settings": self.settings, "epoch": run.epoch, "step": run.step,
-                "sums": {name: sums.tolist() for name, sums in run.sums.items()},
-                "columns": history.columns, "seconds": history.seconds, "first": getattr(self.source, "first", None)}
-        checkpoints.save(self.path, metadata=self.metadata | {"training": kept}, **things)
-
-    def load(self) -> None:
-        run, history, things = self.run, self.run.history, dict(self.things)
-        if isinstance(self.source, Batches) and self.source.began:
-            things["data"] = [state for state, _ in self.source.began]
-        found = checkpoints.read(self.path)
-        kept = found.metadata.get("training")
-        if kept is None:
-            raise checkpoints.CheckpointError(f"{found.path} was not written by fit: use tg.checkpoints.load")
-        for name, value in self.settings.items():
-            if kept["settings"][name] != value:
-                raise ValueError(f"{found.path} is of a training with {name}={kept['settings'][name]}, and here it is "
-                                 f"{value}: to go on, give the same")
-        checkpoints.load(found, **things)
-        run.epoch, run.step = kept["epoch"], kept["step"]
-        run.sums = {name: np.array(sums) for name, sums in kept["sums"].items()}
-        history.columns, history.seconds = kept["columns"], kept["seconds"]
-        if isinstance(self.source, Batches):
-            self.source.first = kept["first"]
-
-
 @contextmanager
 def _stop_on_interrupt(run: Run) -> Iterator[None]:
     """Ctrl-C stops the run, once; a second one is what it always is."""
@@ -294,11 +231,6 @@ def _stop_on_interrupt(run: Run) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, usual)
-
-
-def _copy(values: Iterable[State], to: Iterable[State]) -> None:
-    for value, state in zip(values, to, strict=True):
-        state.value = value.value
 
 
 def _check(least: int, **numbers: Any) -> None:
