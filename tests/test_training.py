@@ -784,7 +784,7 @@ def test_history_as_a_picture(tmp_path):
     for ax, name in zip(axes, ("loss", "accuracy"), strict=True):
         curves = [line.get_ydata() for line in ax.lines if line.get_label() in ("training", "validation")]
         assert [list(curve) for curve in curves] == [history[name], history[f"validation {name}"]]
-        (best,) = [line for line in ax.lines if line.get_label().startswith("best")]
+        (best,) = [line for line in ax.lines if line.get_label().startswith("best epoch")]
         assert best.get_xdata() == [history.best_epoch]
         assert best.get_ydata() == [history[f"validation {name}"][history.best_epoch - 1]]
     with pytest.raises(ValueError, match="nothing to draw"):

@@ -1,7 +1,8 @@
 """Where batches come from: arrays, which are shuffled and cut, or something that gives batches by itself.
 
 A batch is a tuple (X, y) or (X, y, weights). X and y are arrays or structures of arrays, with the samples along the
-first axis. The order of the samples depends on the seed and the epoch alone, so any epoch can be begun anew.
+first axis. The order of the samples depends on the seed and the epoch alone, so any epoch can be begun anew. With each
+batch comes its ticket, for which the same batch is given `again`.
 """
 
 from __future__ import annotations
@@ -35,14 +36,15 @@ class Arrays:
     def __len__(self) -> int:
         return -(-self.samples // self.batch_size)
 
-    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
-        """The batches of one epoch, from the one with the number `start`."""
+    def epoch(self, number: int, start: int = 0) -> Iterator[tuple[Any, Batch]]:
+        """The tickets and batches of one epoch, from the one with the number `start`."""
         order = (np.random.default_rng([self.seed, number + 1]).permutation(self.samples) if self.shuffle
                  else np.arange(self.samples))
         for first in range(start * self.batch_size, self.samples, self.batch_size):
-            yield self.taken(order[first:first + self.batch_size])
+            ticket = order[first:first + self.batch_size]
+            yield ticket, self.again(ticket)
 
-    def taken(self, order: np.ndarray) -> Batch:
+    def again(self, order: np.ndarray) -> Batch:
         """The samples with these numbers."""
         return tuple([part.take(order, 0) if part.__class__ is np.ndarray
                       else mapped(lambda leaf: leaf.take(order, 0), part) for part in self.parts])
@@ -53,11 +55,14 @@ class Arrays:
         if held_out >= self.samples:
             raise ValueError(f"validation={fraction} of {self.samples} samples leaves none to train with")
         order = np.random.default_rng([self.seed, 0]).permutation(self.samples)
-        return self.taken(np.sort(order[held_out:])), self.taken(np.sort(order[:held_out]))
+        return self.again(np.sort(order[held_out:])), self.again(np.sort(order[:held_out]))
 
-    def uses(self, batch: Batch, epochs: int) -> int:
+    def uses(self, ticket: np.ndarray, epochs: int) -> int:
         """How many batches of this size there will be."""
-        return epochs * (self.samples // self.batch_size if count(batch) == self.batch_size else 1)
+        return epochs * (self.samples // self.batch_size if len(ticket) == self.batch_size else 1)
+
+    def nbytes(self, ticket: np.ndarray) -> int:
+        return ticket.nbytes
 
 
 class Batches:
@@ -71,7 +76,7 @@ class Batches:
     def __len__(self) -> int:
         return len(self.data) if isinstance(self.data, Sized) else 0
 
-    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
+    def epoch(self, number: int, start: int = 0) -> Iterator[tuple[Any, Batch]]:
         self.began = [(state, state._version) for state, _ in self.began]
         i = -1
         for i, batch in enumerate(self.data):
@@ -79,16 +84,23 @@ class Batches:
                 raise TypeError(f"batch {i} of {self.what} is of type {type(batch).__name__}: give tuples (X, y) or "
                                 "(X, y, weights)")
             if i >= start:
-                yield tuple(mapped(plain_array, part) for part in batch)
+                found = tuple(mapped(plain_array, part) for part in batch)
+                yield found, found
         if i < 0:
             raise ValueError(f"{self.what} gave no batch in epoch {number + 1}: give what can be gone through again in "
                              "each epoch, such as a list or an object with __iter__, not a generator")
 
+    def again(self, batch: Batch) -> Batch:
+        return batch
+
     def uses(self, batch: Batch, epochs: int) -> float:
         """Who knows; most will be like the first."""
-        shapes = shapes_of(batch)
+        shapes = str([(path, leaf.shape, leaf.dtype.str) for path, leaf in leaves(batch)])
         self.first = self.first or shapes
         return np.inf if shapes == self.first else 0
+
+    def nbytes(self, batch: Batch) -> int:
+        return sum(leaf.nbytes for _, leaf in leaves(batch))
 
 
 def batches_of(data: Any, batch_size: int, seed: int = 0, shuffle: bool = False,
@@ -107,12 +119,6 @@ def batches_of(data: Any, batch_size: int, seed: int = 0, shuffle: bool = False,
     return Batches(data, what)
 
 
-def count(batch: Batch) -> int:
+def count(y: Any) -> int:
     """The number of samples."""
-    for _, leaf in leaves(batch):
-        return len(leaf)
-    raise ValueError("a batch without arrays")
-
-
-def shapes_of(batch: Batch) -> str:
-    return str([(path, leaf.shape, leaf.dtype.str) for path, leaf in leaves(batch)])
+    return len(y if y.__class__ is np.ndarray else next(leaf for _, leaf in leaves(y)))

@@ -89,7 +89,7 @@ def fit(model: Any, data: Any, *, loss: Callable[..., Any], optimizer: Any, epoc
     on_step = [callback.on_step for callback in callbacks if hasattr(callback, "on_step")]
     on_epoch = [callback.on_epoch if hasattr(callback, "on_epoch") else callback for callback in callbacks
                 if hasattr(callback, "on_epoch") or not hasattr(callback, "on_step")]
-    stepper = Stepper(model, loss, optimizer, compile, bool(measured), bool(on_step))
+    stepper = Stepper(model, loss, optimizer, source, compile, bool(measured), bool(on_step))
     best = {} if patience is None else {name: State(state.value) for name, state in states(model).items()}
     keeper = None
     if checkpoint is not None:
@@ -115,9 +115,8 @@ def fit(model: Any, data: Any, *, loss: Callable[..., Any], optimizer: Any, epoc
         stepper.begin()
         if not run.step:
             run.sums = {}
-        for batch in source.epoch(run.epoch, run.step):
-            where = f"epoch {run.epoch + 1}, step {run.step + 1}"
-            run.loss, outputs = stepper(batch, source.uses(batch, epochs), where)
+        for ticket, batch in source.epoch(run.epoch, run.step):
+            run.loss, outputs = stepper(batch, ticket, source.uses(ticket, epochs), (run.epoch + 1, run.step + 1))
             run.step += 1
             _add(run.sums, watched, run.loss, outputs, batch)
             for callback in on_step:
@@ -185,7 +184,7 @@ def evaluate(model: Any, data: Any, *, loss: Callable[..., Any] | None = None, m
 def _evaluated(model: Any, data: Arrays | Batches, watched: Sequence[Metric]) -> dict[str, float]:
     network = inference(model)
     sums: dict[str, Sums] = {}
-    for x, y, *weights in data.epoch(0):
+    for _, (x, y, *weights) in data.epoch(0):
         outputs = plain(network(x))
         for metric in watched:
             part = metric.sums(outputs, y, weights[0] if weights else None)
@@ -196,7 +195,7 @@ def _evaluated(model: Any, data: Arrays | Batches, watched: Sequence[Metric]) ->
 def _add(sums: dict[str, Sums], watched: Sequence[Metric], loss: float, outputs: Any, batch: Batch) -> None:
     """Add a batch to the sums of the epoch."""
     weights = batch[2] if len(batch) == 3 else None
-    n = float(count(batch)) if weights is None else float(weights.sum())
+    n = float(count(batch[1])) if weights is None else float(weights.sum())
     parts = [np.array([loss * n, n])] + [metric.sums(outputs, batch[1], weights) for metric in watched[1:]]
     for metric, part in zip(watched, parts, strict=True):
         sums[metric.name] = sums[metric.name] + part if metric.name in sums else part

@@ -124,6 +124,8 @@ class History:
         write_atomically(to, picture.getvalue())
 
     def _paint(self, ax: Any, name: str) -> None:
+        from matplotlib.ticker import MaxNLocator
+
         epochs = range(1, len(self) + 1)
         other = self.columns.get(VALIDATION + name)
         few = "o" if len(self) == 1 else None
@@ -133,11 +135,10 @@ class History:
         if best := self.best_epoch:
             y = (self.columns[name] if other is None else other)[best - 1]
             ax.axvline(best, color="#999999", linewidth=1, linestyle=":", zorder=0)
-            ax.plot(best, y, "o", color="white", markeredgecolor="black", markersize=7, label=f"best: epoch {best}")
-            ax.annotate(f"{y:.3g}", (best, y), (0, 9), textcoords="offset points", ha="center")
+            ax.plot(best, y, "o", color="white", markeredgecolor="black", markersize=7,
+                    label=f"best epoch, {best}: {y:.3g}")
         ax.set(title=name.replace("_", " "), xlabel="epoch")
-        ax.xaxis.get_major_locator().set_params(integer=True)
-        ax.margins(y=0.12)
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
         ax.grid(True)
         ax.legend()
 

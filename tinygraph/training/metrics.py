@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..structure import leaves
+from .batches import count
 
 Sums = np.ndarray
 
@@ -45,7 +45,7 @@ def of_batches(name: str, function: Callable[..., Any], greater_is_better: bool 
     counts as much as it has samples, or weights."""
     def sums(outputs: Any, targets: Any, weights: Any) -> Sums:
         if weights is None:
-            n = float(len(next(leaf for _, leaf in leaves(targets))))
+            n = float(count(targets))
             return np.array([float(function(outputs, targets)) * n, n])
         n = float(weights.sum())
         return np.array([float(function(outputs, targets, weights=weights)) * n, n])

@@ -20,7 +20,7 @@ from ..detect import detect_nan
 from ..node import Node, Parameter, State, Version
 from ..states import states
 from ..structure import leaves, mapped
-from .batches import Batch
+from .batches import Arrays, Batch, Batches
 
 # Steps of a network of 50,000 weights that would have to come for compiling to pay; twice as many weights, half as many
 # steps. Measured: C is built in 0.4 s (0.06 s if it was before), and saves half of a step, 0.2 ms or more.
@@ -39,8 +39,8 @@ class NotFiniteError(FloatingPointError):
 class Stepper:
     """Takes the steps of one call of `fit`."""
 
-    def __init__(self, model: Any, loss: Any, optimizer: Any, compile_steps: bool | str, outputs: bool,
-                 every_step: bool) -> None:
+    def __init__(self, model: Any, loss: Any, optimizer: Any, source: Arrays | Batches, compile_steps: bool | str,
+                 outputs: bool, every_step: bool) -> None:
         def step(*batch: Any) -> Any:
             x, y, *weights = batch
             found = model(x)
@@ -51,7 +51,7 @@ class Stepper:
             optimizer.step()
             return (value, found) if outputs else value
 
-        self.eager, self.with_outputs = step, outputs
+        self.eager, self.source, self.with_outputs = step, source, outputs
         self.compiled: Callable[..., Any] | None = None if compile_steps is False else compile(step)
         self.strict = compile_steps is True
         self.states = list(states([model, optimizer, loss]).values())
@@ -59,10 +59,10 @@ class Stepper:
         self.names = {id(state): name for name, state in states(model).items()}
         self.needed = 1 if self.strict else WORTH_COMPILING / (1 + sum(p.size for p in self.parameters) / 50_000)
         self.keep = 1 if every_step else KEPT_STEPS
-        self.kept: list[tuple[Batch, bool]] = []  # the batches since, and whether each was compiled
+        self.kept: list[tuple[Any, bool]] = []  # the tickets of the batches since, and whether each ran compiled
         self.kept_bytes = 0
         self.before: list[Version] = []
-        self.where = ""
+        self.place = 0, 0
 
     def begin(self) -> None:
         """Keep the states as they are now; they must be finite."""
@@ -70,11 +70,14 @@ class Stepper:
             raise self.blame("")
         self.before, self.kept, self.kept_bytes = self.versions(), [], 0
 
-    def __call__(self, batch: Batch, uses: float, where: str) -> tuple[float, Any]:
-        """Take a step; the loss, and the outputs if they were asked for. uses: of batches of this form, in all."""
+    def __call__(self, batch: Batch, ticket: Any, uses: float, place: tuple[int, int]) -> tuple[float, Any]:
+        """Take a step; the loss, and the outputs if they were asked for.
+
+        uses: of batches of this form, in all. place: the epoch and the step in it, for people.
+        """
         if len(self.kept) >= self.keep or self.kept_bytes > KEPT_BYTES:
             self.begin()
-        self.where = where
+        self.place = place
         compiled = self.compiled is not None and uses >= self.needed
         try:
             result = self.run(batch, compiled)
@@ -82,8 +85,8 @@ class Stepper:
             self.rewind(len(self.kept))  # a compiled step may have been half done
             raise
         loss, outputs = result if self.with_outputs else (result, None)
-        self.kept.append((batch, compiled and self.compiled is not None))
-        self.kept_bytes += sum(leaf.nbytes for _, leaf in leaves(batch))
+        self.kept.append((ticket, compiled and self.compiled is not None))
+        self.kept_bytes += self.source.nbytes(ticket)
         value = float(loss.item())
         if not math.isfinite(value):
             raise self.blame(f"the loss is {value}")
@@ -123,15 +126,16 @@ class Stepper:
     def rewind(self, steps: int) -> None:
         """Put the states where they were after that many of the kept steps."""
         self.restore(self.before)
-        for batch, compiled in self.kept[:steps]:
-            self.run(batch, compiled)
+        for ticket, compiled in self.kept[:steps]:
+            self.run(self.source.again(ticket), compiled)
 
     def blame(self, sign: str) -> NotFiniteError:
         """What to raise because a loss or a parameter is not finite; leaves the states as before the step to blame."""
         sign = sign or "a parameter is not finite"
+        where = "epoch {}, step {}".format(*self.place)
         self.restore(self.before)
-        for number, (batch, compiled) in enumerate(self.kept):
-            before = self.versions()
+        for number, (ticket, compiled) in enumerate(self.kept):
+            batch, before = self.source.again(ticket), self.versions()
             result = self.run(batch, compiled)
             loss = result[0] if self.with_outputs else result
             if math.isfinite(loss.item()) and all(map(_finite, self.parameters)):
@@ -144,9 +148,9 @@ class Stepper:
                 reason = f"the update of {spoiled[0]} is not finite"
             ago = len(self.kept) - 1 - number
             when = "" if not ago else ", from one step earlier" if ago == 1 else f", from {ago} steps earlier"
-            return NotFiniteError(f"{self.where}: {sign}{when}: {reason or 'no node of the eager step is to blame'}. "
+            return NotFiniteError(f"{where}: {sign}{when}: {reason or 'no node of the eager step is to blame'}. "
                                   "The model is as it was before that step")
-        return NotFiniteError(f"{self.where}: {sign}, but not when the steps are taken again")
+        return NotFiniteError(f"{where}: {sign}, but not when the steps are taken again")
 
     def first_bad_node(self, batch: Batch) -> str:
         for path, leaf in leaves(batch):
