@@ -14,6 +14,7 @@ import tinygraph as tg
 from tinygraph import checkpoints, nn
 from tinygraph.states import states
 from tinygraph.training import History, NotFiniteError, evaluate, fit, steps
+from tinygraph.training.batches import Arrays
 from tinygraph.training.progress import duration
 
 pytestmark = pytest.mark.usefixtures("private_cache")
@@ -666,18 +667,37 @@ def test_what_is_compiled(monkeypatch):
     trained(epochs=3, compile="auto")
     assert found == 3 * [8, 8, 8, 8, 8, 8, 2]
     found.clear()
-    monkeypatch.setattr(steps, "WORTH_COMPILING", 10)
+    monkeypatch.setattr(steps, "LEAST", 10)
+    trained(epochs=3, compile="auto")
+    assert found == 3 * [8, 8, 8, 8, 8, 8, 2]
+    found.clear()
+    monkeypatch.setattr(steps, "STEPS_PER_INSTRUCTION", 0.1)  # as if compiling cost next to nothing
     trained(epochs=3, compile="auto")
     assert found == 3 * [2]
     found.clear()
-    trained(epochs=10, compile="auto")
+    monkeypatch.setattr(steps, "LEAST", 1)
+    monkeypatch.setattr(steps, "STEPS_PER_INSTRUCTION", 0.0)
+    trained(epochs=3, compile="auto")
     trained(epochs=1, compile=True)
     assert found == []
     trained([(X[:8], Y[:8]), (X[8:13], Y[8:13]), (X[20:28], Y[20:28])], epochs=2, compile="auto")
     assert found == [5, 5]
 
 
-def test_what_cannot_be_compiled_runs_eagerly_and_says_so_once():
+def test_the_larger_the_sooner():
+    """Compiling pays after fewer steps where a step is dear."""
+    needed = []
+    for width in (4, 100, 2000):
+        net = nn.Linear(width, 2, rng=0)
+        data = np.zeros((8, width)), np.zeros(8, int)
+        source = Arrays(data, 8, 0, False)
+        stepper = steps.Stepper(net, nn.cross_entropy, Momentum(net), source, "auto", False, False)
+        stepper.pays(data, 1000)
+        needed.append(stepper.needed)
+    assert 1500 > needed[0] > needed[1] > needed[2] > 100
+
+
+def test_what_cannot_be_compiled_runs_eagerly_and_says_so_once(monkeypatch):
     class Branching(Net):
         def __call__(self, x):
             h = super().__call__(x)
@@ -690,13 +710,9 @@ def test_what_cannot_be_compiled_runs_eagerly_and_says_so_once():
         return values(net)
 
     expected = run(False)
-    steps_worth = steps.WORTH_COMPILING
-    steps.WORTH_COMPILING = 1
-    try:
-        with pytest.warns(UserWarning, match=r"training runs eagerly.*because the step cannot be compiled") as caught:
-            assert run("auto") == expected
-    finally:
-        steps.WORTH_COMPILING = steps_worth
+    monkeypatch.setattr(steps, "LEAST", 1)
+    with pytest.warns(UserWarning, match=r"training runs eagerly.*because the step cannot be compiled") as caught:
+        assert run("auto") == expected
     assert len(caught) == 1
     with pytest.raises(TypeError, match=r"np\.where"):
         run(True)
