@@ -43,7 +43,7 @@ LAYERS = [
     {"testing"},
     {"nn", "optim", "optimize"},
     {"classifier"},
-    {"checkpoints", "data", "drawing", "sklearn", "training"},
+    {"checkpoints", "data", "derivation", "drawing", "sklearn", "training"},
     {"__init__"},
     {"demo"},
     {"cli"},

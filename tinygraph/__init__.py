@@ -34,6 +34,7 @@ __all__ = [
     "constant",
     "custom",
     "data",
+    "derive",
     "detect_changes",
     "detect_nan",
     "elementwise_grad",
@@ -57,8 +58,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:  # what few programs need is imported when it is asked for
-    if name in ("checkpoints", "data", "nn", "testing", "training"):
-        import importlib
+    import importlib
 
+    if name in ("checkpoints", "data", "nn", "testing", "training"):
         return importlib.import_module("." + name, __name__)
+    if name == "derive":
+        return importlib.import_module(".derivation", __name__).derive
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -50,6 +50,8 @@ class Op(Value):
     traceable: ClassVar[bool] = True  # False for a primitive: it does not expand
     adds_in_place: ClassVar[bool] = False  # has `add_to(total, grad)`: adds its gradient into a part of its input's
 
+    formula: ClassVar[str] = ""  # how `derive` writes the op: see `derivation.expression`
+
     # How a batch goes through, for ops that do not expand: see `batching`.
     batch: ClassVar[Callable[..., Any] | None] = None
 

@@ -19,6 +19,7 @@ from .selection import Keep
 
 class Add(Elementwise):
     """y = a + b;   da = dy,   db = dy"""
+    formula = "a + b"
     forward = np.add
 
     def backward(self, grad: Any, y: Any, a: Any, b: Any) -> Any:
@@ -27,6 +28,7 @@ class Add(Elementwise):
 
 class Subtract(Elementwise):
     """y = a - b;   da = dy,   db = -dy"""
+    formula = "a - b"
     forward = np.subtract
 
     def backward(self, grad: Any, y: Any, a: Any, b: Any) -> Any:
@@ -35,6 +37,7 @@ class Subtract(Elementwise):
 
 class Multiply(Elementwise):
     """y = a b;   da = dy b,   db = dy a"""
+    formula = "a * b"
     forward = np.multiply
 
     def backward(self, grad: Any, y: Any, a: Any, b: Any) -> Any:
@@ -43,6 +46,7 @@ class Multiply(Elementwise):
 
 class Divide(Elementwise):
     """y = a / b;   da = dy / b,   db = -dy y / b"""
+    formula = "a / b"
     forward = np.divide
 
     def backward(self, grad: Any, y: Any, a: Any, b: Any) -> Any:
@@ -51,6 +55,7 @@ class Divide(Elementwise):
 
 class Negative(Elementwise):
     """y = -x;   dx = -dy"""
+    formula = "-x"
     forward = np.negative
 
     def backward(self, grad: Any, y: Any, x: Any) -> Any:
@@ -59,6 +64,7 @@ class Negative(Elementwise):
 
 class Absolute(Elementwise):
     """y = |x|;   dx = dy sign(x), of complex numbers dy conj(x) / y, which is 0 at 0"""
+    formula = "abs(x)"
     forward = np.absolute
 
     def backward(self, grad: Any, y: Any, x: Any) -> Any:
@@ -69,6 +75,7 @@ class Absolute(Elementwise):
 
 class Fabs(Elementwise):
     """y = |x| of real numbers, as floats;   dx = dy sign(x), which is 0 at 0"""
+    formula = "abs(x)"
     forward = np.fabs
 
     def backward(self, grad: Any, y: Any, x: Any) -> Any:
@@ -85,6 +92,7 @@ class CopySign(Elementwise):
 
 class Square(Elementwise):
     """y = x²;   dx = 2 x dy"""
+    formula = "x ** 2"
     forward = np.square
 
     def backward(self, grad: Any, y: Any, x: Any) -> Any:
@@ -93,6 +101,7 @@ class Square(Elementwise):
 
 class Sqrt(Elementwise):
     """y = √x;   dx = dy / (2 y), which is infinite at 0"""
+    formula = "sqrt(x)"
     forward = np.sqrt
 
     def backward(self, grad: Any, y: Any, x: Any) -> Any:
@@ -109,6 +118,7 @@ class Cbrt(Elementwise):
 
 class Reciprocal(Elementwise):
     """y = 1 / x;   dx = -dy y²"""
+    formula = "1 / x"
     forward = np.reciprocal
 
     def backward(self, grad: Any, y: Any, x: Any) -> Any:
@@ -117,6 +127,7 @@ class Reciprocal(Elementwise):
 
 class Power(Elementwise):
     """y = xᵖ;   dx = dy p xᵖ⁻¹ (0 where x = p = 0),   dp = dy y log x (0 where x = 0 and p >= 0)"""
+    formula = "x ** p"
     forward = np.power
 
     def backward(self, grad: Any, y: Any, x: Any, p: Any) -> Any:
@@ -165,6 +176,7 @@ class Fmod(Elementwise):
 
 class Maximum(Elementwise):
     """y = max(a, b);   the larger input gets dy, at a tie each gets half"""
+    formula = "max(a, b)"
     forward = np.maximum
     selecting = True
 
@@ -174,6 +186,7 @@ class Maximum(Elementwise):
 
 class Minimum(Elementwise):
     """y = min(a, b);   the smaller input gets dy, at a tie each gets half"""
+    formula = "min(a, b)"
     forward = np.minimum
     selecting = True
 

@@ -14,46 +14,55 @@ from .selection import Keep
 
 
 class Less(Elementwise):
+    formula = "x0 < x1"
     forward = np.less
     differentiable = False
 
 
 class LessEqual(Elementwise):
+    formula = "x0 <= x1"
     forward = np.less_equal
     differentiable = False
 
 
 class Greater(Elementwise):
+    formula = "x0 > x1"
     forward = np.greater
     differentiable = False
 
 
 class GreaterEqual(Elementwise):
+    formula = "x0 >= x1"
     forward = np.greater_equal
     differentiable = False
 
 
 class Equal(Elementwise):
+    formula = "x0 == x1"
     forward = np.equal
     differentiable = False
 
 
 class NotEqual(Elementwise):
+    formula = "x0 != x1"
     forward = np.not_equal
     differentiable = False
 
 
 class LogicalAnd(Elementwise):
+    formula = "x0 and x1"
     forward = np.logical_and
     differentiable = False
 
 
 class LogicalOr(Elementwise):
+    formula = "x0 or x1"
     forward = np.logical_or
     differentiable = False
 
 
 class LogicalNot(Elementwise):
+    formula = "not x0"
     forward = np.logical_not
     differentiable = False
 

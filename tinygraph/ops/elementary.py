@@ -19,6 +19,7 @@ from .selection import Keep
 
 class Exp(Elementwise):
     """y = exp x;   dx = dy y"""
+    formula = "exp(x)"
     forward = np.exp
 
     def backward(self, grad: Any, y: Any, x: Any) -> Any:
@@ -35,6 +36,7 @@ class Exp2(Elementwise):
 
 class Expm1(Elementwise):
     """y = exp x - 1;   dx = dy exp x"""
+    formula = "exp(x) - 1"
     forward = np.expm1
 
     def backward(self, grad: Any, y: Any, x: Any) -> Any:
@@ -43,6 +45,7 @@ class Expm1(Elementwise):
 
 class Log(Elementwise):
     """y = log x;   dx = dy / x"""
+    formula = "log(x)"
     forward = np.log
 
     def backward(self, grad: Any, y: Any, x: Any) -> Any:
@@ -67,6 +70,7 @@ class Log10(Elementwise):
 
 class Log1p(Elementwise):
     """y = log(1 + x);   dx = dy / (1 + x)"""
+    formula = "log(1 + x)"
     forward = np.log1p
 
     def backward(self, grad: Any, y: Any, x: Any) -> Any:
@@ -99,6 +103,7 @@ def _share(power: Any, log_add: Any, y: Any, a: Any, b: Any) -> Any:
 
 class Sin(Elementwise):
     """y = sin x;   dx = dy cos x"""
+    formula = "sin(x)"
     forward = np.sin
 
     def backward(self, grad: Any, y: Any, x: Any) -> Any:
@@ -107,6 +112,7 @@ class Sin(Elementwise):
 
 class Cos(Elementwise):
     """y = cos x;   dx = -dy sin x"""
+    formula = "cos(x)"
     forward = np.cos
 
     def backward(self, grad: Any, y: Any, x: Any) -> Any:
@@ -115,6 +121,7 @@ class Cos(Elementwise):
 
 class Tan(Elementwise):
     """y = tan x;   dx = dy (1 + y²)"""
+    formula = "tan(x)"
     forward = np.tan
 
     def backward(self, grad: Any, y: Any, x: Any) -> Any:
@@ -171,6 +178,7 @@ class Hypot(Elementwise):
 
 class Sinh(Elementwise):
     """y = sinh x;   dx = dy cosh x"""
+    formula = "sinh(x)"
     forward = np.sinh
 
     def backward(self, grad: Any, y: Any, x: Any) -> Any:
@@ -179,6 +187,7 @@ class Sinh(Elementwise):
 
 class Cosh(Elementwise):
     """y = cosh x;   dx = dy sinh x"""
+    formula = "cosh(x)"
     forward = np.cosh
 
     def backward(self, grad: Any, y: Any, x: Any) -> Any:
@@ -187,6 +196,7 @@ class Cosh(Elementwise):
 
 class Tanh(Elementwise):
     """y = tanh x;   dx = dy (1 - y²)"""
+    formula = "tanh(x)"
     forward = np.tanh
 
     def backward(self, grad: Any, y: Any, x: Any) -> Any:

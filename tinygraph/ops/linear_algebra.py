@@ -19,6 +19,7 @@ class MatMul(Primitive, twin=np.matmul):
     A (..., m, k), B (..., k, n); leading axes broadcast, and an input of one axis is a row on the left and a column on
     the right, as for np.matmul.
     """
+    formula = "A @ B"
     broadcasts = True
 
     def forward(self, A: Any, B: Any) -> Any:

@@ -18,6 +18,11 @@ class AddBias(Op):
 
     Z (m, n) with samples in columns takes b (m, 1); Z (..., m) with samples along the first axes takes b (m,).
     """
+    formula = """
+        Z + b
+        dZ = dY
+        db = sum_over_samples(dY, b)
+    """
 
     def forward(self, Z: Any, b: Any) -> Any:
         Y = Z + b
@@ -36,6 +41,10 @@ class AddBias(Op):
 
 class ReLU(Op):
     """y = max(0, x);   dx = dy where x > 0, and 0 elsewhere, at 0 too"""
+    formula = """
+        relu(x)
+        dx = dy * [x > 0]
+    """
     selecting = True
 
     def forward(self, x: Any) -> Any:
@@ -54,6 +63,12 @@ class GELU(Op):
     """y = x h,   h = ½ (1 + tanh u),   u = √(2/π) (x + 0.044715 x³);   dx = dy (h + 2 x h (1 - h) u')
 
     This is the tanh form of Hendrycks & Gimpel (2016), eq. 2, which differs from x Φ(x) by up to 5e-4.
+    """
+    formula = """
+        u = sqrt(2 / pi) * (x + 0.044715 * x ** 3)
+        h = (1 + tanh(u)) / 2
+        x * h
+        dx = dy * (h + 2 * x * h * (1 - h) * (sqrt(2 / pi) * (1 + 3 * 0.044715 * x ** 2)))
     """
 
     def forward(self, x: Any) -> Any:
@@ -83,6 +98,7 @@ class Softmax(Op):
 
     The largest entry is subtracted first, so no exponential overflows. Entries of -inf, a mask, get 0 and send back 0.
     """
+    formula = "softmax(x, axis)"
 
     def forward(self, x: Any, *, axis: int = -1) -> Any:
         E = np.exp(x - StopGradient.apply(np.maximum.reduce(x, axis=axis, keepdims=True)))
@@ -143,6 +159,12 @@ class LogSoftmaxNLL(Op):
     Z: logits; `axis` is the axis of the classes (-1 unless said; the documents' columns are axis=0).
     t: integer labels, of the shape of Z without that axis. T is 1 at each sample's label and 0 elsewhere.
     The largest logit is subtracted first (log-sum-exp), so no exponential overflows.
+    """
+    formula = """
+        n = size(t)
+        T = one_hot(t, Z, axis)
+        sum(logsumexp(Z, axis) - sum(T * Z, axis)) / n
+        dZ = dL * ((softmax(Z, axis) - T) / n)
     """
 
     def forward(self, Z: Any, t: Any, *, axis: int = -1) -> Any:

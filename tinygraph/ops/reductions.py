@@ -19,6 +19,7 @@ from .selection import Keep
 
 class Sum(Primitive):
     """y = sum of x over axes;   dx = dy, repeated along them"""
+    formula = "sum(x, axis, keepdims)"
 
     def forward(self, x: Any, *, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Any:
         return np.add.reduce(x, axis=axis, dtype=dtype, keepdims=keepdims)  # type: ignore[call-overload]
@@ -30,6 +31,7 @@ class Sum(Primitive):
 
 class Prod(Primitive):
     """y = product of x over axes;   dx_i = dy times the product of all other entries"""
+    formula = "prod(x, axis, keepdims)"
 
     def forward(self, x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
         return np.multiply.reduce(x, axis=axis, keepdims=keepdims)  # type: ignore[call-overload]
@@ -42,6 +44,7 @@ class Prod(Primitive):
 
 class Mean(Primitive):
     """y = mean of x over axes, n entries each;   dx = dy / n, repeated along them"""
+    formula = "mean(x, axis, keepdims)"
 
     def forward(self, x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
         return np.mean(x, axis=axis, keepdims=keepdims)
@@ -89,6 +92,7 @@ class Std(Primitive):
 
 class Max(Primitive):
     """y = largest x over axes;   dy goes to the k entries that are the largest, dy / k each"""
+    formula = "max_over(x, axis, keepdims)"
     selecting = True
 
     def forward(self, x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
@@ -100,6 +104,7 @@ class Max(Primitive):
 
 class Min(Primitive):
     """y = smallest x over axes;   dy goes to the k entries that are the smallest, dy / k each"""
+    formula = "min_over(x, axis, keepdims)"
     selecting = True
 
     def forward(self, x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:

@@ -23,6 +23,7 @@ class Keep(Elementwise):
 
     As np.where(mask, x, 0), but without its branch for each entry: the bits of a float times 1 or 0 are the float or 0.
     """
+    formula = "keep(x, mask)"
     selecting = True
 
     def forward(self, x: Any, mask: Any) -> Any:
@@ -38,6 +39,7 @@ class Keep(Elementwise):
 
 class Where(Elementwise):
     """y = a where the condition holds, b elsewhere;   each gets dy where it was taken, and 0 elsewhere"""
+    formula = "a if condition else b"
     selecting = True
 
     def forward(self, condition: Any, a: Any, b: Any) -> Any:

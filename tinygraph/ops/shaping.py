@@ -16,6 +16,7 @@ from .selection import Keep, ScatterAdd
 
 class Identity(Primitive, twin=np.copy):
     """y = x, as a node of its own;   dx = dy"""
+    formula = "same(x)"
 
     def forward(self, x: Any) -> Any:
         return x
@@ -26,6 +27,7 @@ class Identity(Primitive, twin=np.copy):
 
 class StopGradient(Primitive):
     """y = x, through which no gradient flows"""
+    formula = "stop(x)"
     differentiable = False
 
     def forward(self, x: Any) -> Any:
@@ -71,6 +73,7 @@ TWINS[np.ndarray.astype] = TWINS[np.astype] = _astype
 
 class Reshape(Primitive):
     """y = x in another shape;   dx = dy in the shape of x"""
+    formula = "reshape(x, shape)"
 
     def forward(self, x: Any, *, shape: Any) -> Any:
         return np.reshape(x, shape)
@@ -103,6 +106,7 @@ TWINS[np.reshape], TWINS[np.ravel] = _reshape, _ravel
 
 class Transpose(Primitive, twin=np.transpose):
     """y = x with its axes in another order;   dx = dy with them back in place"""
+    formula = "T(x, axes)"
 
     def forward(self, x: Any, *, axes: Any = None) -> Any:
         return np.transpose(x, axes)
@@ -113,6 +117,7 @@ class Transpose(Primitive, twin=np.transpose):
 
 class SwapAxes(Primitive, twin=np.swapaxes):
     """y = x with two axes exchanged;   dx = dy with them exchanged back"""
+    formula = "swap(x, axis1, axis2)"
 
     def forward(self, x: Any, *, axis1: int, axis2: int) -> Any:
         return np.swapaxes(x, axis1, axis2)
@@ -143,6 +148,7 @@ class Squeeze(Primitive, twin=np.squeeze):
 
 class BroadcastTo(Primitive, twin=np.broadcast_to):
     """y = x repeated to fill a shape;   dx = dy, summed over the repetitions by the tape"""
+    formula = "repeat(array, shape)"
     broadcasts = True
 
     def forward(self, array: Any, *, shape: Any) -> Any:

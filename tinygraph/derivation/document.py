@@ -1,0 +1,222 @@
+"""The document: what `tg.derive` returns, as text, LaTeX, Markdown and HTML, and the check of its equations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from ..node import Node
+from ..op import Op
+from ..testing.numeric import Probe
+from ..testing.report import Entry, Report
+from .equations import Equation, derived
+from .expression import Apply, Expression, Symbol, evaluate
+from .notation import LOSS, Latex, MathML, Style, Text, shown
+
+TITLES = {"forward": "Forward pass", "backward": "Backward pass", "update": "Update"}
+DIGITS = {np.dtype(np.float16): 2e-2, np.dtype(np.float32): 2e-5}  # relative, of the largest entry; float64: 1e-10
+
+
+def derive(loss: Node, *, names: Mapping[str, Any] | None = None, optimizer: Any = None) -> Derivation:
+    """The equations of a network, forward and backward, as the one who derives them by hand writes them down.
+
+    loss: a node of one element that depends on parameters.
+    names: what to call nodes and data, such as {"X": X, "t": t}: a name and a node, or the array that was given to
+        the network. A model may stand there too: its states are then called by their paths. Parameters with a name of
+        their own keep it, and what has no name gets a letter.
+    optimizer: its step is added as the equations that update the parameters.
+
+    `print` it, or look at it in a notebook; `.latex()`, `.markdown()` and `.html()` are texts, `.equations` the list,
+    and `.check()` evaluates each. TypeError if the loss is no node, ValueError if it is not one real number or depends
+    on no parameter.
+
+    >>> import numpy as np, tinygraph as tg
+    >>> w = tg.Parameter(np.array([1.0, 2.0]), name="w")
+    >>> print(tg.derive((w * w).sum()).text(shapes=False))
+    Forward pass
+    (1)  P1 = w ⊙ w
+    (2)  L = Σ P1
+    <BLANKLINE>
+    Backward pass
+    (3)  ∂L/∂P1 = 1
+    (4)  ∇w = ∂L/∂P1 ⊙ w + ∂L/∂P1 ⊙ w
+    """
+    return Derivation(derived(loss, names or {}), optimizer)
+
+
+class Derivation:
+    """What `derive` returns: `equations`, in the order in which they are used."""
+
+    def __init__(self, found: Any, optimizer: Any = None) -> None:
+        self.equations: list[Equation] = [e for part in TITLES for e in found.equations if e.part == part]
+        for n, equation in enumerate(self.equations, 1):
+            equation.number = n
+
+    # -------------------------------------------------------------------------------------------------------- formats
+
+    def _parts(self) -> Iterator[tuple[str, list[Equation]]]:
+        for part, title in TITLES.items():
+            if equations := [e for e in self.equations if e.part == part]:
+                yield title, equations
+
+    def text(self, *, shapes: bool = True, rules: bool = False) -> str:
+        """Plain text. shapes: under each letter its shape. rules: below each gradient where it comes from."""
+        style, lines = Text(shapes), []
+        margin = len(str(len(self.equations))) + 4
+        for title, equations in self._parts():
+            lines += [title]
+            for e in equations:
+                top, bottom = _equation(e, style)
+                lines += [f"({e.number})".ljust(margin) + top.rstrip()]
+                lines += [" " * margin + bottom.rstrip()] * bool(bottom.strip())
+                if rules and (origin := _origin(e, style)):
+                    lines += [" " * margin + f"  {origin[0].rstrip()}   {'; '.join(_rules(e))}"]
+            lines += [""]
+        return "\n".join(lines[:-1])
+
+    def latex(self, *, shapes: bool = True) -> str:
+        """A fragment for an article that uses amsmath: displayed equations with their numbers."""
+        style, lines = Latex(shapes), []
+        for title, equations in self._parts():
+            lines += [rf"\paragraph{{{title}.}}"]
+            for e in equations:
+                lines += [r"\begin{equation}", f"  {_equation(e, style)} " + rf"\tag{{{e.number}}}", r"\end{equation}"]
+        return "\n".join(lines) + "\n"
+
+    def markdown(self, *, shapes: bool = True) -> str:
+        """Markdown with LaTeX between dollar signs."""
+        style, lines = Latex(shapes), []
+        for title, equations in self._parts():
+            lines += [f"### {title}", ""]
+            for e in equations:
+                lines += ["$$", f"{_equation(e, style)} " + rf"\tag{{{e.number}}}", "$$", ""]
+        return "\n".join(lines)
+
+    def __str__(self) -> str:
+        return self.text(rules=True)
+
+    __repr__ = __str__
+
+    # ---------------------------------------------------------------------------------------------------------- check
+
+    def check(self) -> Report:
+        """Evaluate each equation: its right side from the letters on it, against what the engine computed; and each
+        gradient against numerical derivatives of the forward equations that its letter is in."""
+        report = Report("derivation")
+        forward = [e for e in self.equations if e.part == "forward"]
+        gradients = {e.left.by: e.left for e in self.equations if e.part == "backward"}
+        users: dict[Symbol, list[Equation]] = {}
+        for e in forward:
+            for x in dict.fromkeys(symbols(e.right)):
+                users.setdefault(x, []).append(e)
+        for e in self.equations:
+            name = f"({e.number}) {_left(e)}"
+            _compare(report, name, np.asarray(e.left.value), evaluate(e.right))
+            if e.part == "backward" and e.left.by is not None:
+                _differences(report, name, e.left.by, e.left, users, gradients)
+        return report
+
+
+def _left(e: Equation) -> str:
+    return Text(False).letter(e.left)[0] if e.left.by is None else Text(False).derivative(e.left)[0]
+
+
+def symbols(x: Expression) -> Iterator[Symbol]:
+    """The letters of an expression."""
+    todo, seen = [x], set()
+    while todo:
+        x = todo.pop()
+        if isinstance(x, Symbol):
+            yield x
+        elif isinstance(x, Apply) and x not in seen:
+            seen.add(x)
+            todo += x.arguments
+
+
+def _compare(report: Report, name: str, left: np.ndarray, right: Any) -> None:
+    left, right = (np.asarray(x) + 0 if np.asarray(x).dtype.kind != "b" else np.asarray(x, float) for x in (left, right))
+    try:
+        right = np.broadcast_to(right, left.shape) if right.size != left.size else np.reshape(right, left.shape)
+    except ValueError:
+        report.add("both sides", "wrong", name, f"the left side has shape {left.shape}, the right {right.shape}")
+        return
+    with np.errstate(all="ignore"):
+        equal = (left == right) | (np.isnan(left) & np.isnan(right))
+        size = np.max(np.abs(left), initial=0, where=np.isfinite(left))
+        off = np.max(np.where(equal, 0, np.abs(left - right)), initial=0)
+    allowed = DIGITS.get(left.dtype, 1e-10) * size
+    report.add("both sides", "ok" if off <= allowed else "wrong", name, f"differ by {off:.2g} at most")
+
+
+def _differences(report: Report, name: str, x: Symbol, grad: Symbol, users: dict[Symbol, list[Equation]],
+                 gradients: dict[Symbol | None, Symbol]) -> None:
+    """⟨∂L/∂x, v⟩ for a direction v, against the slope along v of Σ ⟨∂L/∂u, u(x)⟩ over the letters u made of x."""
+    value = np.asarray(x.value)
+    if value.dtype.kind != "f" or not value.size:
+        return
+    rng = np.random.default_rng(0)
+    v = rng.uniform(0.5, 1, value.shape) * rng.choice([-1, 1], value.shape)
+
+    affected: dict[Equation, None] = dict.fromkeys(users.get(x, []))
+    for e in (found := list(affected)):
+        if e.left not in gradients and e.left.name != LOSS:  # a definition: what is made of it depends on x, too
+            found += [other for other in users.get(e.left, []) if other not in affected]
+            affected.update(dict.fromkeys(found))
+    ordered = sorted(affected, key=lambda e: e.number)
+
+    def f(z: Any) -> Any:
+        total, known = 0.0, {x: z}
+        for e in ordered:
+            u = evaluate(e.right, known)
+            if e.left in gradients or e.left.name == LOSS:
+                weight = gradients[e.left].value if e.left in gradients else np.ones(())
+                total = total + np.sum(np.where(weight == 0, 0, u) * weight)
+            else:
+                known[e.left] = u
+        return total
+
+    claimed = float(np.sum(np.asarray(grad.value, float) * v))
+    slopes = Probe(f, [value.astype(float)]).slopes([v])
+    low, high, error = slopes.weighted(np.ones(1))
+    error += (DIGITS.get(value.dtype, 0) + 1e-9) * float(np.sum(np.abs(np.asarray(grad.value, float) * v)))
+    if not np.isfinite([low, high, error]).all():
+        status = "undecided"
+    elif low - error <= claimed <= high + error:
+        status = "kink" if low != high else "ok"
+    else:
+        status = "wrong"
+    report.add("differences", status, name, f"{claimed:.6g}", [Entry((), claimed, low, high, error, status)])
+
+
+# --------------------------------------------------------------------------------------------------------------- pieces
+
+def _equation(e: Equation, style: Style) -> Any:
+    sign = "←" if e.part == "update" else "="
+    return style.row(shown(e.left, style), style.sign(sign), shown(e.right, style))
+
+
+def _origin(e: Equation, style: Style) -> Any:
+    """The step of the chain rule that an equation of the backward pass is, term by term, and the rules used."""
+    if not e.uses or e.left.by is None:
+        return None
+    terms: list[Any] = []
+    for through in dict.fromkeys(u for u, _ in e.uses):
+        terms += [style.sign("+")] * bool(terms) + [style.partial(through, e.left.by)]
+        if through.name != LOSS:
+            terms[-1:] = [style.partial(LOSS_LETTER, through), style.sign("·"), terms[-1]]
+    return style.row(*terms)
+
+
+def _rules(e: Equation) -> list[str]:
+    """The rules that an equation uses, as the docstrings of the ops put them."""
+    lines = []
+    for op in e.ops:
+        first = (op.__doc__ or "").strip().split("\n\n")[0]
+        lines.append(f"{op.__name__}: {' '.join(first.split())}" if ";" in first else op.__name__)
+    return lines
+
+
+LOSS_LETTER = Symbol(LOSS, np.zeros(()))
