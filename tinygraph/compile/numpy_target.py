@@ -84,6 +84,7 @@ class Writer:
             self.names[x] = self._unique(x.name or ("x" if x in program.inputs else "p"))
         self.arrays: dict[Var, list[str]] = {}  # of the workspace, with all names that they get
         self.commented = set(self.names.values())
+        self.lines: dict[str, list[str]] = {}  # the statements that lead to what the model has a name for; "": updates
         body = self._body()
         self.source = "\n".join([*self._head(), *self._workspace(), *self._signature(), *body, ""])
 
@@ -244,6 +245,9 @@ class Writer:
         last = group[-1][0]
         named = last.output.name or last.state is not None
         several = len(group) > 1
+        if named:
+            key = last.output.name if last.state is None else ""
+            self.lines.setdefault(key, []).extend(line for _, written in group for line in written)
         lines = ["", f"    # {self._equation(last)}"] if several and named else [""] * several
         for s, written in group:
             comment = ""

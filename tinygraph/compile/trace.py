@@ -35,6 +35,7 @@ class Trace:
         self.grads: dict[Parameter, Value | None] = {}
         self.returned: set[Value] = set()
         self.gradient_of: dict[Value, Value] = {}  # for names
+        self.called: dict[Value, str] = {}  # names that somebody gave
 
     @contextmanager
     def active(self) -> Iterator[None]:
@@ -110,7 +111,8 @@ class Trace:
         """The program that computes `results` from `arguments`, and the new values of assigned states."""
         lowering = _Lowering(self)
         inputs = [lowering.enter(node, name) for node, name in zip(arguments, names, strict=True)]
-        entered = [lowering.enter(self.states[state], state.name or "") for state in states]
+        entered = [lowering.enter(self.states[state], self.called.get(self.states[state], state.name or ""))
+                   for state in states]
         updates = [(var, self.latest[state]) for var, state in zip(entered, states, strict=True)
                    if self.latest[state] is not self.states[state]]
         for node in Tape(*results, *[self.assigned.get(node, node) for _, node in updates]):
@@ -129,7 +131,7 @@ class _Lowering:
     def __init__(self, trace: Trace) -> None:
         self.trace = trace
         self.vars: dict[Any, Var] = {}
-        self.names: dict[Value, str] = {}
+        self.names: dict[Value, str] = dict(trace.called)
         self.constants: dict[Var, np.ndarray] = {}
         self.arrays: dict[int, tuple[Any, Var]] = {}  # plain arrays by id, kept alive
         self.expanded: dict[Value, Value] = {}

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from functools import cached_property
 from html import escape
 from typing import Any
 
 import numpy as np
 
 from ..node import Node
-from ..op import Op
 from ..testing.numeric import Probe
 from ..testing.report import Entry, Report
-from .equations import Equation, derived
+from .equations import Equation, Network
 from .expression import Apply, Expression, Symbol, evaluate
 from .notation import LOSS, Latex, MathML, Style, Text, shown
+from .program import Source, updates
 
 TITLES = {"forward": "Forward pass", "backward": "Backward pass", "update": "Update"}
 DIGITS = {np.dtype(np.float16): 2e-2, np.dtype(np.float32): 2e-5}  # relative, of the largest entry; float64: 1e-10
@@ -35,25 +36,37 @@ def derive(loss: Node, *, names: Mapping[str, Any] | None = None, optimizer: Any
 
     >>> import numpy as np, tinygraph as tg
     >>> w = tg.Parameter(np.array([1.0, 2.0]), name="w")
-    >>> print(tg.derive((w * w).sum()).text(shapes=False))
+    >>> print(tg.derive((w * w).sum()).text(shapes=False, rules=False))
     Forward pass
     (1)  P1 = w ⊙ w
     (2)  L = Σ P1
-    <BLANKLINE>
     Backward pass
     (3)  ∂L/∂P1 = 1
     (4)  ∇w = ∂L/∂P1 ⊙ w + ∂L/∂P1 ⊙ w
     """
-    return Derivation(derived(loss, names or {}), optimizer)
+    return Derivation(Network(loss, names or {}), optimizer)
 
 
 class Derivation:
     """What `derive` returns: `equations`, in the order in which they are used."""
 
-    def __init__(self, found: Any, optimizer: Any = None) -> None:
-        self.equations: list[Equation] = [e for part in TITLES for e in found.equations if e.part == part]
+    def __init__(self, network: Network, optimizer: Any = None) -> None:
+        found = [*network.equations]
+        if optimizer is not None:
+            found += updates(network, optimizer)
+        self.equations: list[Equation] = [e for part in TITLES for e in found if e.part == part]
         for n, equation in enumerate(self.equations, 1):
             equation.number = n
+        self._network, self._optimizer = network, optimizer
+
+    @cached_property
+    def _source(self) -> Source:
+        return Source(self._network, self._optimizer)
+
+    @property
+    def source(self) -> str:
+        """The NumPy source that `tg.compile` makes of all equations together: loss, gradients, and the step."""
+        return self._source.text
 
     # -------------------------------------------------------------------------------------------------------- formats
 
@@ -62,8 +75,13 @@ class Derivation:
             if equations := [e for e in self.equations if e.part == part]:
                 yield title, equations
 
-    def text(self, *, shapes: bool = True, rules: bool = False) -> str:
-        """Plain text. shapes: under each letter its shape. rules: below each gradient where it comes from."""
+    def text(self, *, shapes: bool = True, rules: bool = True, source: bool = False) -> str:
+        """Plain text.
+
+        shapes: under each letter its shape.
+        rules: below each gradient the step of the chain rule that it is, and the rule of the op that is used.
+        source: below each equation the generated lines that compute it.
+        """
         style, lines = Text(shapes), []
         margin = len(str(len(self.equations))) + 4
         for title, equations in self._parts():
@@ -71,34 +89,77 @@ class Derivation:
             for e in equations:
                 top, bottom = _equation(e, style)
                 lines += [f"({e.number})".ljust(margin) + top.rstrip()]
-                lines += [" " * margin + bottom.rstrip()] * bool(bottom.strip())
-                if rules and (origin := _origin(e, style)):
-                    lines += [" " * margin + f"  {origin[0].rstrip()}   {'; '.join(_rules(e))}"]
-            lines += [""]
-        return "\n".join(lines[:-1])
+                inner = [bottom.rstrip()] * bool(bottom.strip())
+                if rules and e.uses:
+                    inner += [f"    {_chain(e, Text(False))[0].strip()}   {'; '.join(_rules(e))}"]
+                if source:
+                    inner += [f"    >>> {line}" for line in self._source.of(e)]
+                lines += [" " * margin + line for line in inner]
+        return "\n".join(lines)
 
-    def latex(self, *, shapes: bool = True) -> str:
-        """A fragment for an article that uses amsmath: displayed equations with their numbers."""
+    def latex(self, *, shapes: bool = True, rules: bool = True, source: bool = False) -> str:
+        """A fragment for an article that uses amsmath: displayed equations with their numbers. See `text`."""
         style, lines = Latex(shapes), []
         for title, equations in self._parts():
             lines += [rf"\paragraph{{{title}.}}"]
             for e in equations:
                 lines += [r"\begin{equation}", f"  {_equation(e, style)} " + rf"\tag{{{e.number}}}", r"\end{equation}"]
+                if rules and e.uses:
+                    names = ", ".join(rf"\texttt{{{op.__name__}}}" for op in e.ops)
+                    lines += [rf"\noindent by ${_chain(e, Latex(False))}$, {names}."]
+                if source and (code := self._source.of(e)):
+                    lines += [r"\begin{verbatim}", *code, r"\end{verbatim}"]
         return "\n".join(lines) + "\n"
 
-    def markdown(self, *, shapes: bool = True) -> str:
-        """Markdown with LaTeX between dollar signs."""
+    def markdown(self, *, shapes: bool = True, rules: bool = True, source: bool = False) -> str:
+        """Markdown with LaTeX between dollar signs. See `text`."""
         style, lines = Latex(shapes), []
         for title, equations in self._parts():
             lines += [f"### {title}", ""]
             for e in equations:
                 lines += ["$$", f"{_equation(e, style)} " + rf"\tag{{{e.number}}}", "$$", ""]
+                if rules and e.uses:
+                    said = "; ".join(rule.partition(": ")[0] for rule in _rules(e))
+                    lines += [f"by ${_chain(e, Latex(False))}$, `{said}`", ""]
+                if source and (code := self._source.of(e)):
+                    lines += ["```python", *code, "```", ""]
         return "\n".join(lines)
 
+    def html(self, *, shapes: bool = True, rules: bool = True, source: bool = False) -> str:
+        """A page of its own, in MathML, which browsers draw without any help. See `text`."""
+        return (f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>Derivation</title>\n'
+                f'<meta name="viewport" content="width=device-width">\n<style>{PAGE_STYLE}</style>\n</head>\n<body>\n'
+                f"{self._fragment(shapes, rules, source)}\n</body>\n</html>\n")
+
+    def _fragment(self, shapes: bool, rules: bool, source: bool) -> str:
+        style, lines = MathML(shapes), [f'<div class="derivation"><style>{STYLE}</style>']
+        for title, equations in self._parts():
+            lines += [f"<h2>{title}</h2>", "<ol>"]
+            for e in equations:
+                lines += [f'<li value="{e.number}"><math displaystyle="true">{_equation(e, style)}</math>']
+                if rules and e.uses:
+                    chain = f"<math>{_chain(e, MathML(False))}</math>"
+                    lines += [f"<p>{chain} <span>{escape('; '.join(_rules(e)))}</span></p>"]
+                if source and (code := self._source.of(e)):
+                    lines += [f"<pre>{escape(chr(10).join(code))}</pre>"]
+                lines += ["</li>"]
+            lines += ["</ol>"]
+        return "\n".join([*lines, "</div>"])
+
     def __str__(self) -> str:
-        return self.text(rules=True)
+        return self.text()
 
     __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return self._fragment(True, True, False)
+
+    def _repr_markdown_(self) -> str:
+        return self.markdown()
+
+    def _repr_latex_(self) -> str:
+        rows = [rf"{_equation(e, Latex(True))} && ({e.number})".replace(" = ", " &= ", 1) for e in self.equations]
+        return "$$\\begin{aligned}\n" + " \\\\\n".join(rows) + "\n\\end{aligned}$$"
 
     # ---------------------------------------------------------------------------------------------------------- check
 
@@ -137,7 +198,8 @@ def symbols(x: Expression) -> Iterator[Symbol]:
 
 
 def _compare(report: Report, name: str, left: np.ndarray, right: Any) -> None:
-    left, right = (np.asarray(x) + 0 if np.asarray(x).dtype.kind != "b" else np.asarray(x, float) for x in (left, right))
+    right = np.asarray(right)
+    left, right = (x.astype(float) if x.dtype.kind == "b" else x for x in (left, right))
     try:
         right = np.broadcast_to(right, left.shape) if right.size != left.size else np.reshape(right, left.shape)
     except ValueError:
@@ -167,8 +229,10 @@ def _differences(report: Report, name: str, x: Symbol, grad: Symbol, users: dict
             affected.update(dict.fromkeys(found))
     ordered = sorted(affected, key=lambda e: e.number)
 
-    def f(z: Any) -> Any:
-        total, known = 0.0, {x: z}
+    scale = float(np.max(np.abs(value), initial=0, where=np.isfinite(value))) or 1.0
+
+    def f(far: Any) -> Any:  # from 1, so that also a letter whose entries are 0 shows how much is lost to rounding
+        total, known = 0.0, {x: value + (far - 1) * scale * v}
         for e in ordered:
             u = evaluate(e.right, known)
             if e.left in gradients or e.left.name == LOSS:
@@ -178,10 +242,9 @@ def _differences(report: Report, name: str, x: Symbol, grad: Symbol, users: dict
                 known[e.left] = u
         return total
 
-    claimed = float(np.sum(np.asarray(grad.value, float) * v))
-    slopes = Probe(f, [value.astype(float)]).slopes([v])
-    low, high, error = slopes.weighted(np.ones(1))
-    error += (DIGITS.get(value.dtype, 0) + 1e-9) * float(np.sum(np.abs(np.asarray(grad.value, float) * v)))
+    claimed = scale * float(np.sum(np.asarray(grad.value, float) * v))
+    low, high, error = Probe(f, [np.ones(())]).slopes([np.ones(())]).weighted(np.ones(1))
+    error += (DIGITS.get(value.dtype, 0) + 1e-9) * scale * float(np.sum(np.abs(np.asarray(grad.value, float) * v)))
     if not np.isfinite([low, high, error]).all():
         status = "undecided"
     elif low - error <= claimed <= high + error:
@@ -198,15 +261,15 @@ def _equation(e: Equation, style: Style) -> Any:
     return style.row(shown(e.left, style), style.sign(sign), shown(e.right, style))
 
 
-def _origin(e: Equation, style: Style) -> Any:
-    """The step of the chain rule that an equation of the backward pass is, term by term, and the rules used."""
-    if not e.uses or e.left.by is None:
-        return None
+def _chain(e: Equation, style: Style) -> Any:
+    """The step of the chain rule that an equation of the backward pass is: a term for each letter made of this one."""
+    assert e.left.by is not None
     terms: list[Any] = []
     for through in dict.fromkeys(u for u, _ in e.uses):
-        terms += [style.sign("+")] * bool(terms) + [style.partial(through, e.left.by)]
+        terms += [style.sign("+")] * bool(terms)
         if through.name != LOSS:
-            terms[-1:] = [style.partial(LOSS_LETTER, through), style.sign("·"), terms[-1]]
+            terms += [style.partial(_LOSS, through), style.sign("·")]
+        terms += [style.partial(through, e.left.by)]
     return style.row(*terms)
 
 
@@ -214,9 +277,24 @@ def _rules(e: Equation) -> list[str]:
     """The rules that an equation uses, as the docstrings of the ops put them."""
     lines = []
     for op in e.ops:
-        first = (op.__doc__ or "").strip().split("\n\n")[0]
-        lines.append(f"{op.__name__}: {' '.join(first.split())}" if ";" in first else op.__name__)
+        first = " ".join((op.__doc__ or "").strip().split("\n\n")[0].split())
+        lines.append(f"{op.__name__}: {first.partition('; ')[2]}" if "; " in first else op.__name__)
     return lines
 
 
-LOSS_LETTER = Symbol(LOSS, np.zeros(()))
+_LOSS = Symbol(LOSS, np.zeros(()))
+
+STYLE = """
+.derivation ol { list-style: none; padding: 0; }
+.derivation li { margin: 0.7em 0; padding-left: 3.2em; position: relative; overflow-x: auto; min-height: 1.7em; }
+.derivation li::before { content: "(" attr(value) ")"; position: absolute; left: 0; opacity: 0.75; }
+.derivation .shape { font-size: 0.62em; opacity: 0.8; }
+.derivation p { margin: 0.25em 0 0; font-size: 0.85em; opacity: 0.85; }
+.derivation p span { margin-left: 1em; }
+.derivation pre { margin: 0.35em 0 0; font-size: 0.85em; overflow-x: auto; }
+.derivation h2 { font-size: 1.15em; }
+"""
+PAGE_STYLE = """
+:root { color-scheme: light dark; }
+body { font: 100%/1.5 system-ui, sans-serif; max-width: 60em; margin: 2em auto; padding: 0 1em; }
+"""

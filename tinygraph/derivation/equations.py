@@ -9,7 +9,7 @@ the op carries a formula, that is read instead. An op without a rule is replaced
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import FunctionType
 from typing import Any
@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..node import Node, Parameter, State, Value, Version, describe, next_serial
+from ..node import Node, State, Value, Version, describe, next_serial
 from ..op import Op, run_traced
+from ..states import states
 from ..tape import Tape, as_value, fitted
 from .expression import (
     HEADS,
@@ -28,12 +29,12 @@ from .expression import (
     Symbol,
     apply,
     evaluate,
-    name_of,
     names_of,
     of_node,
     read,
     read_gradient,
     statements,
+    written,
 )
 from .notation import LOSS, split_name
 
@@ -55,7 +56,7 @@ class Equation:
     part: str
     left: Symbol
     right: Expression
-    uses: list[tuple[Symbol | None, type[Op]]] = field(default_factory=list)
+    uses: list[tuple[Symbol, type[Op]]] = field(default_factory=list)
     ops: list[type[Op]] = field(default_factory=list)
     number: int = 0
 
@@ -79,12 +80,11 @@ class _Step:
     scope: dict[str, Any] = field(default_factory=dict)  # what the names in its formula mean
 
 
-def derived(loss: Any, names: Mapping[str, Any]) -> _Derivation:
-    return _Derivation(loss, names)
+class Network:
+    """A graph on its way to equations: `equations` is what comes of it, `letters` what each node is called.
 
-
-class _Derivation:
-    """The work of `derive`: `equations` is what comes of it, `letters` the letter of each node."""
+    data: the letters of plain arrays and constants. parameters: the letter of each, and that of its gradient.
+    """
 
     def __init__(self, loss: Any, names: Mapping[str, Any]) -> None:
         self.loss = _checked(loss)
@@ -92,11 +92,12 @@ class _Derivation:
         self.inside: dict[Value, list[Value]] = {}
         self.nodes = self._graph()
         self.active = self._active()
-        parameters = [x for x in self.nodes if isinstance(x, Version) and isinstance(x.state(), Parameter)]
-        if not any(x in self.active for x in parameters):
+        parameters = [x for x in self.nodes if isinstance(x, Version) and x in self.active]
+        if not parameters:
             raise ValueError(f"{describe(self.loss)} depends on no Parameter: there is nothing to derive it by")
         self.gradients = self._gradients()
-        self.steps = {x: _Step(x, [self._resolved(y) for y in x.inputs]) for x in self.nodes if isinstance(x, Op)}
+        self.steps: dict[Value, _Step] = {
+            x: _Step(x, [self._resolved(y) for y in x.inputs]) for x in self.nodes if isinstance(x, Op)}
         self.letters: dict[Any, Expression] = {}
         self.taken: set[tuple[str, str]] = set()
         for step in self.steps.values():
@@ -111,6 +112,34 @@ class _Derivation:
         self.grads: dict[Symbol, Symbol] = {}
         self._forward()
         self._backward()
+        self.data = {key: x for key, x in self.letters.items()
+                     if isinstance(x, Symbol) and x.role == "data" and not isinstance(key, Op | Version)}
+        self.parameters: dict[State, tuple[Symbol, Symbol]] = {}
+        for x in parameters:
+            letter, state = self.letters[x], x.state()
+            if isinstance(letter, Symbol) and state is not None:
+                self.parameters[state] = letter, self.grads[letter]
+
+    def rebuilt(self, data: Mapping[Any, Any], states: Mapping[Any, State], called: dict[Any, str],
+                name: Callable[[Symbol], str]) -> Value:
+        """The same graph on other data. states: of the versions that it used. called: gets the name of each node."""
+        new: dict[Value, Any] = {}
+        for x in self.nodes:
+            if x in data:
+                new[x] = data[x]
+            elif isinstance(x, Op):
+                inputs = [new[self._resolved(y)] if isinstance(y, Value) else data.get(id(y), y) for y in x.inputs]
+                new[x] = type(x)(*inputs, **getattr(x, "options", {}))
+            else:
+                new[x] = states[x].current() if x in states else x
+            step = self.steps.get(x)
+            while step is not None and step.term:  # called as what it is a term of
+                step = step.users[0][0]
+            letter = self.letters[x if step is None else step.node]
+            if isinstance(letter, Symbol) and not isinstance(new[x], np.ndarray):
+                called[new[x]] = name(letter)
+        loss: Value = new[self._resolved(self.loss)]
+        return loss
 
     # ----------------------------------------------------------------------------------------------------- the graph
 
@@ -150,7 +179,7 @@ class _Derivation:
         active: set[Value] = set()
         for x in self.nodes:
             if isinstance(x, Version):
-                if isinstance(x.state(), Parameter):
+                if x.needs_grad:  # a parameter's, if that still exists or not
                     active.add(x)
             elif isinstance(x, Op) and x.needs_grad and any(
                     isinstance(y, Value) and self._resolved(y) in active for y in x.inputs):
@@ -187,7 +216,7 @@ class _Derivation:
             return
         assert op.rule is not None
         with np.errstate(all="ignore"):
-            parts = run_traced(node, node.rule, step.grad, step.output, *step.stand_ins, *step.kept,  # type: ignore[arg-type]
+            parts = run_traced(node, node.rule, step.grad, step.output, *step.stand_ins, *step.kept,
                                **getattr(node, "options", {}))
             parts = parts if isinstance(parts, tuple) else (parts,)
             for k in sorted(wanted - by_formula):
@@ -209,8 +238,6 @@ class _Derivation:
         found: dict[Any, str] = {}
         for name, thing in names.items():
             if not isinstance(thing, Node | np.ndarray | np.generic | list | float | int):
-                from ..states import states
-
                 inner = states(thing)
                 if not inner:
                     raise TypeError(f"names[{name!r}] is a {type(thing).__name__}: give a node, an array, or a model")
@@ -235,7 +262,7 @@ class _Derivation:
                 if isinstance(y, np.ndarray):
                     yield y
 
-    def _letter(self, wanted: str, value: Any, role: str = "") -> Symbol:
+    def letter(self, wanted: str, value: Any, role: str = "") -> Symbol:
         """A letter that no other one looks like."""
         base, index = split_name(wanted)
         n = 1
@@ -250,60 +277,68 @@ class _Derivation:
         """Letters for parameters, data and what the caller named; W1, b1, ... for parameters without a name."""
         self.taken.add((LOSS, ""))
         parameters = [x for x in self.nodes if isinstance(x, Version)]
-        later: dict[Value, None] = {}
+        later: dict[Version, None] = {}
         for x in parameters:
             state = x.state()
             name = self.names.get(x) or (state.name if state is not None else "")
             if name:
-                self.letters[x] = self._letter(name, x._value, "parameter" if x in self.active else "data")
+                self.letters[x] = self.letter(name, x._value, "parameter" if x in self.active else "data")
             else:
                 later[x] = None
         layer = 0
         for step in self.steps.values():
-            roles = [("W", x) for x in step.inputs if isinstance(x, Version) and x in later] if isinstance(step.node, _LINEAR) else []
-            layer += any(isinstance(x, Version) for x in step.inputs) and isinstance(step.node, _LINEAR)
-            if isinstance(step.node, ops.AddBias | ops.Add):
-                roles = [("b", x) for x in step.inputs if isinstance(x, Version) and x in later]
-            for letter, x in roles:
-                if x not in self.letters:
-                    self.letters[x] = self._letter(f"{letter}{max(layer, 1)}", x._value, "parameter")
+            linear = isinstance(step.node, _LINEAR)
+            used = [x for x in step.inputs if isinstance(x, Version)]
+            layer += bool(linear and used)
+            for x in used:
+                if x in later and x not in self.letters and (linear or isinstance(step.node, ops.AddBias | ops.Add)):
+                    self.letters[x] = self.letter(f"{'W' if linear else 'b'}{max(layer, 1)}", x._value, "parameter")
         for n, x in enumerate(later, 1):
             if x not in self.letters:
                 role = "parameter" if x in self.active else "data"
-                self.letters[x] = self._letter(f"theta{n}" if role else f"s{n}", x._value, role)
+                self.letters[x] = self.letter(f"theta{n}" if role else f"s{n}", x._value, role)
         for x in self._arrays():
             key = x if isinstance(x, Value) else id(x)
             value = x._value if isinstance(x, Value) else x
             if key in self.letters:
                 continue
             if key in self.names:
-                self.letters[key] = self._letter(self.names[key], value, "data")
+                self.letters[key] = self.letter(self.names[key], value, "data")
             elif isinstance(value, np.ndarray) and value.size > 1 and not (value == value.flat[0]).all():
-                self.letters[key] = self._letter("t" if value.dtype.kind in "iub" else "X", value, "data")
+                self.letters[key] = self.letter("t" if value.dtype.kind in "iub" else "X", value, "data")
 
     def _name(self, step: _Step) -> str:
         """What a person calls the result of an op: Z of a linear layer, A of what follows on it, or by its kind."""
         node = step.node
         if node in self.names:
             return self.names[node]
-        group = [step]
-        for inner in group:
-            group += [self.steps[x] for x in inner.inputs if isinstance(x, Value) and x in self.steps
-                      and self.steps[x].term]
-        linear = [x for inner in group if isinstance(inner.node, _LINEAR) for x in inner.inputs
-                  if isinstance(x, Version)]
-        if linear:
-            index = split_name(getattr(self.letters[linear[0]], "name", ""))[1]
+        if weights := self._weights(step):
+            index = split_name(getattr(self.letters[weights[0]], "name", ""))[1]
             if index.isdigit() and ("Z", index) not in self.taken:
                 return f"Z{index}"
             return "Z" + self._next("Z")
-        before = [self.letters.get(x) for x in step.inputs if isinstance(x, Value) and x in self.active]
-        if len(before) == 1 and isinstance(before[0], Symbol) and node.shape == np.shape(before[0].value):
+        before = [self.letters.get(x) for x in step.inputs if isinstance(x, Value)]
+        if len(before) == len(step.inputs) == 1 and isinstance(before[0], Symbol) and type(node) not in _LETTERS:
             letter, index = split_name(before[0].name)
-            if letter == "Z" and ("A", index) not in self.taken:
+            if letter == "Z" and ("A", index) not in self.taken and node.shape == np.shape(before[0].value):
                 return f"A{index}"
         letter = _LETTERS.get(type(node), "U" if node.ndim else "s")
         return letter + self._next(letter)
+
+    def _weights(self, step: _Step) -> list[Version]:
+        """The parameters by which a linear layer multiplies: a product with one, or a sum of such and a bias."""
+        if isinstance(step.node, _LINEAR):
+            return [x for x in step.inputs if isinstance(x, Version)]
+        if not isinstance(step.node, ops.AddBias | ops.Add):
+            return []
+        found = []
+        for x in step.inputs:
+            inner = self._weights(self.steps[x]) if isinstance(x, Value) and x in self.steps and (
+                len(self.steps[x].users) == 1) else []
+            if not inner and not isinstance(x, Version):
+                return []
+            found += inner
+        return found
 
     def _next(self, letter: str) -> str:
         n = 1
@@ -327,7 +362,7 @@ class _Derivation:
                 self.letters[x] = step.expression
                 continue
             last = x is self._resolved(self.loss)
-            symbol = Symbol(LOSS, x._value) if last else self._letter(self._name(step), x._value)
+            symbol = Symbol(LOSS, x._value) if last else self.letter(self._name(step), x._value)
             self.letters[x] = symbol
             self.equations.append(Equation("forward", symbol, step.expression, ops=_group_ops(self, step)))
 
@@ -339,7 +374,7 @@ class _Derivation:
         """A letter for a definition in a formula; with its own equation, unless that is a number."""
         if name not in step.definitions:
             value = right.value if isinstance(right, Constant) else evaluate(right)
-            symbol = step.definitions[name] = self._letter(name, value)
+            symbol = step.definitions[name] = self.letter(name, value)
             self.equations.append(Equation("forward", symbol, right))
         return step.definitions[name]
 
@@ -348,9 +383,9 @@ class _Derivation:
         node, op = step.node, type(step.node)
         arguments, options = [self._argument(x) for x in step.inputs], getattr(node, "options", {})
         if op.formula:
-            written, step.scope = read(op, arguments, options, lambda name, x: self._define(step, name, x))
-            return written
-        by_name = Apply(name_of(op), tuple(arguments), dict(options), op)
+            right, step.scope = read(op, arguments, options, lambda name, x: self._define(step, name, x))
+            return right
+        by_name = written(op, arguments, options)
         if not op.traceable or node not in self.active:
             return by_name
         stand_ins = [Value(x._value) if isinstance(x, Value) else Value(x) if isinstance(x, np.ndarray) else x
@@ -359,8 +394,7 @@ class _Derivation:
         results = run_traced(node, node.expand, *stand_ins, **options)
         output, kept = (results[0], list(results[1:])) if op.n_kept else (results, [])
         order = sorted(range(len(kept)), key=lambda i: kept[i].serial if isinstance(kept[i], Value) else -1)
-        written = [of_node(x, letters) for x in [output, *kept]]
-        if max(x.size for x in written) > LARGEST:
+        if max(of_node(x, letters).size for x in [output, *kept]) > LARGEST:
             step.kept = []
             return by_name
         for i in order:
@@ -377,13 +411,15 @@ class _Derivation:
                 or step.expression.size > TERM or step.definitions):
             return False
         user, k = step.users[0]
+        if self._weights(step) and not self._weights(user):  # what a layer computes has a letter
+            return False
         return k in user.passes if step.node in self.active else step.node.size == 1 or step.node.dtype.kind == "b"
 
     # ------------------------------------------------------------------------------------------------------- backward
 
     def _backward(self) -> None:
         terms: dict[Value, list[tuple[Expression, Symbol, type[Op]]]] = {}
-        remaining = {x: 0 for x in self.active}
+        remaining = dict.fromkeys(self.active, 0)
         for step in self.steps.values():
             for x in step.inputs:
                 if step.node in self.active and isinstance(x, Value) and x in self.active:
@@ -421,7 +457,7 @@ class _Derivation:
 
     def _part(self, step: _Step, k: int, seed: Expression) -> Expression | None:
         """The term that an op contributes to the gradient by its k-th input."""
-        op = type(step.node)
+        op: Any = type(step.node)
         arguments = [self._argument(x) for x in step.inputs]
         inputs, _, kept = names_of(op)
         if k in step.passes:
@@ -456,7 +492,7 @@ class _Derivation:
         return left
 
 
-def _group_ops(derivation: _Derivation, step: _Step) -> list[type[Op]]:
+def _group_ops(derivation: Network, step: _Step) -> list[type[Op]]:
     """The ops that an equation is made of: the one that has the letter, then its terms."""
     found = [type(step.node)]
     for x in step.inputs:
@@ -476,7 +512,7 @@ def _pull(grad: Any, *inputs: Any, of: Op, k: int, by: Any, output: Any) -> Any:
 HEADS["pull"] = _pull
 
 
-def _covers(op: type[Op]) -> bool:
+def _covers(op: Any) -> bool:
     """Whether the formula of an op without a rule says all its gradients."""
     return bool(op.formula) and set(op.signature[0]) == set(statements(op)[1])
 

@@ -24,9 +24,11 @@ from typing import Any
 
 import numpy as np
 
+from .. import ops
 from ..node import Value
 from ..op import Op
 from ..ops.selection import assembled
+from ..tape import Tape
 
 Values = Mapping["Symbol", Any]
 
@@ -76,6 +78,8 @@ class Apply(Expression):
 
     def __post_init__(self) -> None:
         self.size = 1 + sum(x.size for x in self.arguments)
+        if self.op in (ops.Windows, ops.FoldWindows):  # part of convolutions, and says less than their names
+            self.size += 1000
 
 
 # ---------------------------------------------------------------------------------------------------------- evaluation
@@ -110,6 +114,15 @@ def _sum_like(x: Any, like: Any) -> Any:
     return np.reshape(np.sum(x, axis=axes, keepdims=True), np.shape(like))
 
 
+def _rule(op: type[Op], k: int) -> Callable[..., Any]:
+    """The gradient by the k-th input: of the gradient by the output and the inputs."""
+    def pulled(grad: Any, *inputs: Any, **options: Any) -> Any:
+        leaves = [Value(np.asarray(x), needs_grad=True) for x in inputs]
+        return Tape(op(*leaves, **options)).backprop([leaves[k]], grad)[0]
+
+    return pulled
+
+
 def _scattered(x: Any, *arrays: Any, shape: Any, index: Any) -> Any:
     y = np.zeros(shape, np.asarray(x).dtype)
     np.add.at(y, assembled(index, arrays), x)
@@ -136,6 +149,7 @@ HEADS: dict[str, Callable[..., Any]] = {
     "cosh": np.cosh, "sign": np.sign, "floor": np.floor, "trunc": np.trunc, "isnan": np.isnan, "conj": np.conj,
     "inv": np.linalg.inv, "det": np.linalg.det, "cross": np.cross,
     "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "correlate": ops.Conv2D.apply, "correlate_by_x": _rule(ops.Conv2D, 0), "correlate_by_W": _rule(ops.Conv2D, 1),
 }
 _NUMBERS = {"pi": Symbol("pi", math.pi)}
 
@@ -185,12 +199,13 @@ def apply(head: str, *arguments: Expression, **options: Any) -> Expression:
         if m is not None and isinstance(b, Apply) and b.head == "neg":
             return apply("neg", apply("*", a, b.arguments[0]))
         if m is not None and isinstance(b, Apply) and b.head == "*" and isinstance(b.arguments[0], Constant):
-            if (k := b.arguments[0].number) is not None:
-                return apply("*", Constant(m * k), b.arguments[1])
-        for one, other in ((a, b), (b, a)):  # the sign of a product stands before it
-            if isinstance(one, Apply) and one.head == "neg":
-                return apply("neg", apply("*", *((one.arguments[0], b) if one is a else (a, one.arguments[0]))))
-        return Apply("*", (a, b))
+            k = b.arguments[0].number
+            return Apply("*", (a, b)) if k is None else apply("*", Constant(m * k), b.arguments[1])
+        if isinstance(a, Apply) and a.head == "neg":  # the sign of a product stands before it
+            return apply("neg", apply("*", a.arguments[0], b))
+        if isinstance(b, Apply) and b.head == "neg":
+            return apply("neg", apply("*", a, b.arguments[0]))
+        return Apply("*", (a, b)) if a is not b else Apply("**", (a, Constant(2)))
     if head == "/":
         if n == 1:
             return a
@@ -211,6 +226,10 @@ def apply(head: str, *arguments: Expression, **options: Any) -> Expression:
         return a.arguments[0]
     if head == "same":
         return a
+    if head == "reshape" and isinstance(a, Apply) and a.head == "sum" and a.options.get("keepdims"):
+        total = Apply("sum", a.arguments, {"axis": a.options.get("axis")})
+        if total.shape == tuple(options["shape"]):
+            return total
     if head == "repeat" and a.shape == tuple(options["shape"]):
         return a
     return Apply(head, arguments, options)
@@ -226,9 +245,13 @@ def names_of(op: type[Op]) -> tuple[list[str], str, list[str]]:
     return names[1:1 + len(inputs)], names[0], names[1 + len(inputs):]
 
 
-@cache
-def statements(op: type[Op]) -> tuple[list[tuple[str, ast.expr]], dict[str, ast.expr]]:
+def statements(op: Any) -> tuple[list[tuple[str, ast.expr]], dict[str, ast.expr]]:
     """The lines of a formula: definitions (the output has the name ""), and gradients by the name of the input."""
+    return _statements(op)
+
+
+@cache
+def _statements(op: Any) -> tuple[list[tuple[str, ast.expr]], dict[str, ast.expr]]:
     inputs = names_of(op)[0]
     lines: list[tuple[str, ast.expr]] = []
     gradients: dict[str, ast.expr] = {}
@@ -288,6 +311,8 @@ def _read(op: type[Op], tree: ast.expr, scope: Mapping[str, Any]) -> Any:
             return apply(_SIGNS[type(sign)], inner(tree.left), inner(tree.comparators[0]))
         case ast.BoolOp(values=[a, b]):
             return apply(_SIGNS[type(tree.op)], inner(a), inner(b))
+        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=number)):
+            return -number  # type: ignore[operator]
         case ast.UnaryOp(op=ast.USub()):
             return apply("neg", inner(tree.operand))
         case ast.UnaryOp(op=ast.Not()):
@@ -329,6 +354,10 @@ def _unreadable(op: type[Op], text: str) -> ValueError:
 
 def written(op: type[Op], arguments: Sequence[Expression], options: Mapping[str, Any]) -> Expression:
     """An op of expressions: by its formula, if it has one, and otherwise by its name."""
+    if op is ops.Cast and np.dtype(options["dtype"]).kind == "f":  # rounding, or to float32, is not mathematics
+        return arguments[0]
+    if op is ops.Index or op is ops.ScatterAdd:
+        return Apply("index" if op is ops.Index else "scatter", tuple(arguments), dict(options))
     if not op.formula:
         return Apply(name_of(op), tuple(arguments), dict(options), op)
     return read(op, arguments, options)[0]

@@ -15,14 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from .expression import Apply, Constant, Expression, Symbol
+from .expression import Apply, Constant, Expression, Symbol, name_of
 
 SUM, BIG, PRODUCT, SIGN, POSTFIX, ATOM = range(1, 7)  # how tightly an expression holds together; 0: a comparison
-GREEK = dict(zip("pi alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi rho sigma tau phi chi psi "
-                 "omega Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega".split(),
-                 "παβγδϵζηθικλμνξρστϕχψωΓΔΘΛΞΠΣΦΨΩ", strict=True))
-_FUNCTIONS = {"relu": "ReLU", "one_hot": "onehot", "max_over": "max", "min_over": "min", "sigmoid": "σ",
-              "not": "not"}
+GREEK = {"alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "ϵ", "zeta": "ζ", "eta": "η", "theta": "θ",
+         "iota": "ι", "kappa": "κ", "lambda": "λ", "mu": "μ", "nu": "ν", "xi": "ξ", "pi": "π", "rho": "ρ",
+         "sigma": "σ", "tau": "τ", "phi": "ϕ", "chi": "χ", "psi": "ψ", "omega": "ω", "Gamma": "Γ", "Delta": "Δ",
+         "Theta": "Θ", "Lambda": "Λ", "Xi": "Ξ", "Pi": "Π", "Sigma": "Σ", "Phi": "Φ", "Psi": "Ψ", "Omega": "Ω"}
+_FUNCTIONS = {"relu": "ReLU", "one_hot": "onehot", "correlate": "conv", "max_over": "max", "min_over": "min",
+              "sigmoid": "σ"}
 _INFIX = {"+": ("+", SUM), "-": ("−", SUM), "<": ("<", 0), "<=": ("≤", 0), ">": (">", 0), ">=": ("≥", 0),
           "==": ("=", 0), "!=": ("≠", 0), "and": ("∧", 0), "or": ("∨", 0), "cross": ("×", PRODUCT)}
 _BIG = {"sum": "Σ", "prod": "Π", "sum_over_samples": "Σ"}
@@ -135,11 +136,13 @@ def _width(text: str) -> int:
     return sum(not unicodedata.combining(c) for c in text)
 
 
+_TEX_SIGNS = {"⊙": r"\odot", "−": "-", "←": r"\leftarrow", "≤": r"\le", "≥": r"\ge", "≠": r"\ne", "∧": r"\land",
+              "∨": r"\lor", "·": r"\cdot", "": r"\,", "×": r"\times", "⊤": r"\top", "∞": r"\infty", "⋆": r"\star",
+              "∗": r"\ast"}
+
+
 class Latex(Style):
     """Mathematics for LaTeX with amsmath, and for whatever reads that (MathJax, Markdown, notebooks)."""
-
-    _signs = {"⊙": r"\odot", "−": "-", "←": r"\leftarrow", "≤": r"\le", "≥": r"\ge", "≠": r"\ne", "∧": r"\land",
-              "∨": r"\lor", "·": r"\cdot", "": r"\,", "×": r"\times", "⊤": r"\top", "*": "*", "∞": r"\infty"}
 
     def _name(self, name: str) -> str:
         if name == LOSS:
@@ -174,11 +177,11 @@ class Latex(Style):
         return rf"\text{{{_tex(text)}}}"
 
     def number(self, text: str) -> Any:
-        return self._signs.get(text) or re.sub(r"e([+-]?)0*(\d+)$", lambda e: rf" \cdot 10^{{{e[1].strip('+')}{e[2]}}}",
+        return _TEX_SIGNS.get(text) or re.sub(r"e([+-]?)0*(\d+)$", lambda e: rf" \cdot 10^{{{e[1].strip('+')}{e[2]}}}",
                                                text.replace("∞", r"\infty ").replace("−", "-"))
 
     def sign(self, text: str) -> Any:
-        return f" {self._signs.get(text, text)} "
+        return f" {_TEX_SIGNS.get(text, text)} "
 
     def row(self, *parts: Any) -> Any:
         return "".join(parts)
@@ -188,8 +191,8 @@ class Latex(Style):
         return rf"\underset{{\scriptscriptstyle {size}}}{{{box}}}"
 
     def fenced(self, box: Any, left: str = "(", right: str = ")") -> Any:
-        left, right = (rf"\{x}" if x in "{}" else x for x in (left, right))
-        return rf"\left{left} {box} \right{right}"
+        tall = re.search(r"\\(frac|sum|prod|sqrt|begin)(?![a-z])", box) and left != "["
+        return rf"\left{left} {box} \right{right}" if tall else f"{left}{box}{right}"
 
     def fraction(self, a: Any, b: Any) -> Any:
         return rf"\frac{{{a}}}{{{b}}}"
@@ -216,7 +219,7 @@ def _partial(of: str, by: str) -> str:
 
 
 def _tex(text: str) -> str:
-    return re.sub(r"([_&%$#{}])", r"\\\1", text)
+    return re.sub(r"([_&%$#{}])", r"\\\1", text).replace("′", "'")
 
 
 class MathML(Style):
@@ -266,7 +269,9 @@ class MathML(Style):
         return f'<munder>{box}<mtext class="shape">{"×".join(map(str, shape))}</mtext></munder>'
 
     def fenced(self, box: Any, left: str = "(", right: str = ")") -> Any:
-        return self.row(f"<mo>{left}</mo>", box, f"<mo>{right}</mo>")
+        tall = re.search("<(mfrac|msqrt|mtable)|∑|∏", box) and left != "["
+        still = "" if tall else ' stretchy="false"'
+        return self.row(f"<mo{still}>{left}</mo>", box, f"<mo{still}>{right}</mo>")
 
     def fraction(self, a: Any, b: Any) -> Any:
         return f"<mfrac>{self.row(a)}{self.row(b)}</mfrac>"
@@ -364,7 +369,7 @@ def _applied(x: Apply, style: Style) -> tuple[Any, int]:
         case "inv":
             return style.power(shown(a, style, ATOM), style.number("−1")), POSTFIX
         case "conj":
-            return style.power(shown(a, style, ATOM), style.sign("*")), POSTFIX
+            return style.power(shown(a, style, ATOM), style.sign("∗")), POSTFIX
         case "bracket":
             return style.fenced(shown(a, style), "[", "]"), ATOM
         case "abs":
@@ -383,14 +388,23 @@ def _applied(x: Apply, style: Style) -> tuple[Any, int]:
             inner = style.row(style.word("exp"), style.fenced(shown(a, style)))
             return style.row(style.word("log "), style.big("Σ", over, inner)), BIG
         case "pull":
-            of, by = x.options["output"], x.options["by"]
+            of, by, node = x.options["output"], x.options["by"], x.options["of"]
+            by_entry = node.elementwise
             if isinstance(of, Symbol) and isinstance(by, Symbol):
-                slope, by_entry = style.partial(of, by), x.options["of"].elementwise
+                slope = style.partial(of, by)
             else:
-                slope, by_entry = style.word(type(x.options["of"]).__name__.lower() + "′"), False
+                slope = style.word(name_of(type(node)) + "′")
+                if by_entry:
+                    slope = style.row(slope, style.fenced(_listed(x.arguments[1:], style)))
             if not by_entry:
                 slope = style.power(style.fenced(slope), style.number("⊤"))
             return style.row(slope, style.sign("⊙" if by_entry else ""), shown(a, style, SIGN)), PRODUCT
+        case "correlate" if set(x.options.values()) <= {(1, 1), (0, 0), 0, 1}:
+            return style.row(shown(a, style, SIGN), style.sign("⋆"), shown(b, style, SIGN)), PRODUCT
+        case "correlate_by_x":
+            return style.row(shown(a, style, SIGN), style.sign("∗"), shown(x.arguments[2], style, SIGN)), PRODUCT
+        case "correlate_by_W":
+            return style.row(shown(b, style, SIGN), style.sign("⋆"), shown(a, style, SIGN)), PRODUCT
         case "one_hot":
             return style.row(style.word("onehot"), style.fenced(shown(a, style))), ATOM
         case _ if head in _INFIX:
@@ -402,15 +416,29 @@ def _applied(x: Apply, style: Style) -> tuple[Any, int]:
 
 def _call(x: Apply, style: Style) -> list[Any]:
     """`name(a, b; axis 0)`"""
-    inner: list[Any] = []
-    for k, a in enumerate(x.arguments):
-        inner += [style.word(", ") if isinstance(style, Text) else style.sign(",")] * (k > 0) + [shown(a, style)]
-    options = [f"{name}={value}".replace("axis=", "axis ") for name, value in x.options.items()
+    inner = [_listed(x.arguments, style)]
+    options = [_option(name, value, x) for name, value in x.options.items()
                if value is not None and value is not False and name not in _SILENT_OPTIONS]
     if options:
-        text = "; " * bool(inner) + ", ".join(options)
+        text = "; " * bool(x.arguments) + ", ".join(options)
         inner.append(style.note(text))
     return [style.word(_FUNCTIONS.get(x.head, x.head)), style.fenced(style.row(*inner))]
+
+
+def _listed(arguments: Sequence[Expression], style: Style) -> Any:
+    """`a, b, c`"""
+    inner: list[Any] = []
+    for k, a in enumerate(arguments):
+        inner += [style.word(", ") if isinstance(style, Text) else style.sign(",")] * (k > 0) + [shown(a, style)]
+    return style.row(*inner)
+
+
+def _option(name: str, value: Any, x: Apply) -> str:
+    if name == "index":
+        return f"at {_index(x)}"
+    if name == "axis" and x.arguments:
+        return _axes(value, x.arguments[0]) or "axis 0"
+    return f"{name} {value}".replace("'", "")
 
 
 def _is_array(x: Expression) -> bool:
@@ -421,8 +449,7 @@ def _axes(axis: Any, x: Expression) -> str:
     """What a sum goes over, if that is not everything."""
     if axis is None or len(x.shape) <= 1:
         return ""
-    axes: Sequence[int] = [axis] if isinstance(axis, int | np.integer) else list(axis)
-    axes = [int(i) % len(x.shape) for i in axes]
+    axes = [int(i) % len(x.shape) for i in ([axis] if isinstance(axis, int | np.integer) else axis)]
     if len(axes) == len(x.shape):
         return ""
     return f"{'axis' if len(axes) == 1 else 'axes'} {', '.join(map(str, axes))}"

@@ -74,6 +74,11 @@ class Conv2D(Op):
     flipped, at every `stride`, after `padding` by zeros on both sides (an integer, or a pair for height and width).
     dx is dC folded back and cut to the size of x. For a bias, add an array of shape (o, 1, 1).
     """
+    formula = """
+        correlate(x, W, stride, padding)
+        dx = correlate_by_x(dY, x, W, stride, padding)
+        dW = correlate_by_W(dY, x, W, stride, padding)
+    """
 
     def forward(self, x: Any, W: Any, *, stride: Any = (1, 1), padding: Any = (0, 0)) -> Any:
         if x.ndim != 4 or W.ndim != 4 or x.shape[1] != W.shape[1]:

@@ -115,6 +115,12 @@ class LayerNorm(Op):
 
     x (..., m), gain (m,) and bias (m,): the means go over the last axis, the sums over all others.
     """
+    formula = """
+        m = mean(x, axis=-1, keepdims=True)
+        r = 1 / sqrt(mean((x - m) ** 2, axis=-1, keepdims=True) + eps)
+        normal = (x - m) * r
+        normal * gain + bias
+    """
 
     def forward(self, x: Any, gain: Any, bias: Any, *, eps: float = 1e-5) -> Any:
         if not x.ndim or not gain.shape == bias.shape == x.shape[-1:]:

@@ -1,0 +1,123 @@
+"""What an optimizer does, as equations, and the lines of generated source behind each equation.
+
+Both are read off a trace of `tg.compile`: the step of an optimizer assigns to states while it is traced, and the
+program of loss, gradients and step knows which of its statements lead to which letter.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+
+from ..classifier import SGD
+from ..compile.decorator import compile
+from ..compile.numpy_target import Writer
+from ..compile.passes import optimized
+from ..compile.trace import Trace
+from ..node import TRACE, Parameter, State, Value, Version
+from ..states import states
+from .equations import Equation, Network
+from .expression import Constant, Expression, Symbol, evaluate, of_node
+from .notation import LOSS
+
+
+def updates(network: Network, optimizer: Any) -> list[Equation]:
+    """The equations of one step of an optimizer, from the gradients of the loss."""
+    letters: dict[Any, Expression] = {}
+    rate = Value(np.asarray(float(optimizer.lr) if isinstance(optimizer, SGD) else 0.0))
+    letters[rate] = network.letter("alpha", rate._value, "data") if isinstance(optimizer, SGD) else Constant(0.0)
+    trace = Trace()
+    with trace.active():
+        for parameter, (_, grad) in network.parameters.items():
+            node = Value(np.asarray(grad.value))
+            letters[node] = grad
+            trace.set_grad(parameter, node)  # type: ignore[arg-type]
+        _step(optimizer, network, rate)
+    if not trace.assigned:
+        raise TypeError(f"optimizer is a {type(optimizer).__name__} whose step() assigns to no state: there is nothing "
+                        "to write down")
+    after = _stepped(network, optimizer, list(trace.states))
+    for state, version in trace.states.items():
+        known = network.parameters.get(state)
+        letters[version] = known[0] if known else _letter(network, optimizer, state)
+    found = []
+    for version, node in trace.assigned.items():
+        owner = version.state()
+        assert owner is not None
+        first = letters[trace.states[owner]]
+        assert isinstance(first, Symbol)
+        right = of_node(node, letters)
+        last = trace.latest[owner] is version
+        letters[version] = left = Symbol(first.name, after[owner] if last else evaluate(right), role=first.role)
+        found.append(Equation("update", left, right))
+    return found
+
+
+def _step(optimizer: Any, network: Network, rate: Any) -> None:
+    """One step, while a trace is on. rate: for the documents' optimizer, which computes on plain arrays."""
+    if not isinstance(optimizer, SGD):
+        optimizer.step()
+        return
+    for parameter in optimizer.model.parameters:
+        if parameter in network.parameters:
+            parameter.value = parameter.value - rate * parameter.grad
+
+
+def _stepped(network: Network, optimizer: Any, used: list[State]) -> dict[State, np.ndarray]:
+    """What the states are after a real step, which is then taken back."""
+    before = {state: state._version for state in [*states(optimizer).values(), *network.parameters, *used]}
+    grads = {parameter: parameter._grad for parameter in before if isinstance(parameter, Parameter)}
+    try:
+        for parameter, (_, grad) in network.parameters.items():
+            parameter._grad = np.array(grad.value)  # type: ignore[attr-defined]
+        optimizer.step()
+        return {state: np.array(state._version._value) for state in before}
+    finally:
+        for state, version in before.items():
+            state._version = version
+        for parameter, old in grads.items():
+            parameter._grad = old
+
+
+def _letter(network: Network, optimizer: Any, state: State) -> Symbol:
+    """A letter for a state of the optimizer: its own name, or its path there."""
+    paths = {other: path for path, other in states(optimizer).items()}
+    return network.letter(state.name or paths.get(state, "s"), state._version._value, "data")
+
+
+# --------------------------------------------------------------------------------------------------------------- source
+
+class Source:
+    """The NumPy source of loss and gradients (and of a step), and the lines of it that compute each letter."""
+
+    def __init__(self, network: Network, optimizer: Any = None) -> None:
+        data = network.data
+        used = {x: Parameter(x._value) if (state := x.state()) is None else state
+                for x in network.nodes if isinstance(x, Version)}
+
+        def step(*arrays: Any) -> Any:
+            loss = network.rebuilt(dict(zip(data, arrays, strict=True)), used, TRACE.get().called, identifier)
+            loss.backprop()
+            if optimizer is not None:
+                _step(optimizer, network, getattr(optimizer, "lr", None))
+            return loss
+
+        compiled = compile(step, target="numpy")
+        compiled.names = [identifier(x) for x in data.values()]
+        writer = Writer(optimized(compiled.trace(*[np.asarray(x.value) for x in data.values()])))
+        self.text = writer.source
+        self.lines = writer.lines
+
+    def of(self, e: Equation) -> list[str]:
+        """The statements that an equation has become; none if others compute it on the way."""
+        if e.part == "update":
+            return [line for line in self.lines.get("", []) if re.match(rf"{identifier(e.left)}\b", line)]
+        name = identifier(e.left.by) if e.left.by is not None else identifier(e.left)
+        return self.lines.get("d" + name if e.left.by is not None else name, [])
+
+
+def identifier(x: Symbol) -> str:
+    """A letter as a name of Python."""
+    return "loss" if x.name == LOSS else re.sub(r"\W", "_", x.name)
