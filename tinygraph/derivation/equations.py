@@ -9,6 +9,7 @@ the op carries a formula, that is read instead. An op without a rule is replaced
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import FunctionType
@@ -274,29 +275,29 @@ class Network:
         return Symbol(name, value, role=role)
 
     def _name_leaves(self) -> None:
-        """Letters for parameters, data and what the caller named; W1, b1, ... for parameters without a name."""
+        """Letters for parameters, data and what the caller named. Parameters that have no name, or one name together,
+        are numbered by layer."""
         self.taken.add((LOSS, ""))
-        parameters = [x for x in self.nodes if isinstance(x, Version)]
-        later: dict[Version, None] = {}
-        for x in parameters:
-            state = x.state()
-            name = self.names.get(x) or (state.name if state is not None else "")
-            if name:
-                self.letters[x] = self.letter(name, x._value, "parameter" if x in self.active else "data")
-            else:
-                later[x] = None
+        used = [x for x in self.nodes if isinstance(x, Version)]
+        own = {x: self.names.get(x) or (state.name if (state := x.state()) is not None else "") or "" for x in used}
+        counts = Counter(own.values())
+        for x in used:
+            if own[x] and counts[own[x]] == 1:
+                self.letters[x] = self.letter(own[x], x._value, "parameter" if x in self.active else "data")
         layer = 0
         for step in self.steps.values():
             linear = isinstance(step.node, _LINEAR)
-            used = [x for x in step.inputs if isinstance(x, Version)]
-            layer += bool(linear and used)
-            for x in used:
-                if x in later and x not in self.letters and (linear or isinstance(step.node, ops.AddBias | ops.Add)):
-                    self.letters[x] = self.letter(f"{'W' if linear else 'b'}{max(layer, 1)}", x._value, "parameter")
-        for n, x in enumerate(later, 1):
+            inputs = [x for x in step.inputs if isinstance(x, Version)]
+            layer += bool(linear and inputs)
+            for x in inputs:
+                if x not in self.letters and (linear or isinstance(step.node, ops.AddBias | ops.Add)):
+                    letter = own[x] or ("W" if linear else "b")
+                    self.letters[x] = self.letter(f"{letter}{max(layer, 1)}", x._value, "parameter")
+        for x in used:
             if x not in self.letters:
-                role = "parameter" if x in self.active else "data"
-                self.letters[x] = self.letter(f"theta{n}" if role else f"s{n}", x._value, role)
+                letter = own[x] or ("theta" if x in self.active else "s")
+                self.letters[x] = self.letter(letter + self._next(letter), x._value,
+                                              "parameter" if x in self.active else "data")
         for x in self._arrays():
             key = x if isinstance(x, Value) else id(x)
             value = x._value if isinstance(x, Value) else x
