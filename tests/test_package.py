@@ -25,7 +25,7 @@ MODULES = {path.relative_to(ROOT): path for path in sorted(PACKAGE.rglob("*.py")
 # package stands for all that is in it; "__init__" is `import tinygraph` itself.
 LAYERS = [
     {"byhand"},         # an oracle: it leans on nothing that it is there to check
-    {"callers", "files"},
+    {"callers", "files", "pages"},
     {"node"},
     {"definition", "structure"},
     {"states"},

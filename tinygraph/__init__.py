@@ -37,6 +37,7 @@ __all__ = [
     "derive",
     "detect_changes",
     "detect_nan",
+    "draw",
     "elementwise_grad",
     "grad",
     "hessian",
@@ -56,12 +57,14 @@ __all__ = [
     "vmap",
 ]
 
+_LATE = {"derive": "derivation", "draw": "drawing"}  # where functions that few programs need are
+
 
 def __getattr__(name: str) -> object:  # what few programs need is imported when it is asked for
     import importlib
 
     if name in ("checkpoints", "data", "nn", "testing", "training"):
         return importlib.import_module("." + name, __name__)
-    if name == "derive":
-        return importlib.import_module(".derivation", __name__).derive
+    if name in _LATE:
+        return getattr(importlib.import_module("." + _LATE[name], __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

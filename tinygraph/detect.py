@@ -36,7 +36,7 @@ def detect_nan() -> Iterator[None]:
         ...
     FloatingPointError: the value of Log (2,) float64 is not finite: 1 of 2 entries, first -inf at (1,); ...
     """
-    with _watch(_NanWatcher()):
+    with watching(_NanWatcher()):
         yield
 
 
@@ -47,12 +47,12 @@ def detect_changes() -> Iterator[None]:
     For arrays of your own that you handed to ops; the arrays that nodes hand out are read-only anyway. Each array is
     summed up once per op that uses it.
     """
-    with _watch(_ChangeWatcher()):
+    with watching(_ChangeWatcher()):
         yield
 
 
 @contextmanager
-def _watch(watcher: Any) -> Iterator[None]:
+def watching(watcher: Any) -> Iterator[None]:
     outer = WATCHER.get()
     token = WATCHER.set(watcher if outer is None else _Both(outer, watcher))
     try:
@@ -73,7 +73,7 @@ class _Watcher:
     def built(self, node: Op) -> None:
         self.lines[node.serial] = user_line()
 
-    def swept(self, node: Value, source: Op, grad: Any) -> None: ...
+    def swept(self, node: Value, source: Op, part: Any, total: Any) -> None: ...
 
     def sweeping(self, node: Op) -> None: ...
 
@@ -94,8 +94,8 @@ class _NanWatcher(_Watcher):
             raise FloatingPointError(f"the value of {describe(node)} is not finite: {_first_bad(node._value)}; "
                                      f"built {self.where(node)}")
 
-    def swept(self, node: Value, source: Op, grad: Any) -> None:
-        grad = getattr(grad, "_value", grad)
+    def swept(self, node: Value, source: Op, part: Any, total: Any) -> None:
+        grad = getattr(total, "_value", total)
         if not np.isfinite(grad).all() and _finite(node):
             hint = "; the derivative of a square root is infinite at 0" if _is_root(source) else ""
             raise FloatingPointError(f"the gradient that {describe(source)} sends to its input {describe(node)} is not "
@@ -130,9 +130,9 @@ class _Both:
         for watcher in self.watchers:
             watcher.built(node)
 
-    def swept(self, node: Value, source: Op, grad: Any) -> None:
+    def swept(self, node: Value, source: Op, part: Any, total: Any) -> None:
         for watcher in self.watchers:
-            watcher.swept(node, source, grad)
+            watcher.swept(node, source, part, total)
 
     def sweeping(self, node: Op) -> None:
         for watcher in self.watchers:

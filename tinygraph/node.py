@@ -39,8 +39,8 @@ class Watcher(Protocol):
     def built(self, node: Any) -> None:
         """Called with every op, right after its forward."""
 
-    def swept(self, node: Any, source: Any, grad: Any) -> None:
-        """Called with every gradient that the rule of the op `source` sent to its input `node`."""
+    def swept(self, node: Any, source: Any, part: Any, total: Any) -> None:
+        """Called with every gradient that the rule of the op `source` sent to its input `node`, and the sum so far."""
 
     def sweeping(self, node: Any) -> None:
         """Called with every op that backprop comes to, before its rule is."""

@@ -35,4 +35,6 @@ def options(op: Op) -> list[str]:
 
 def short(x: Any) -> str:
     """A number as it is, of an array the shape."""
-    return f"array{x.shape}" if isinstance(x, np.ndarray) and x.ndim else repr(x)
+    if isinstance(x, np.ndarray) and x.ndim:
+        return f"array{x.shape}"
+    return repr(x.item() if isinstance(x, np.ndarray | np.generic) else x)

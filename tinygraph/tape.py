@@ -140,7 +140,7 @@ def _walk(output: Value, seed: Any, traced: bool, wanted: set[Value] | None, wrt
             if total.__class__ is np.ndarray:
                 owned.add(x)
         if watcher is not None:
-            watcher.swept(x, node, cotangents[x])
+            watcher.swept(x, node, part, cotangents[x])
 
     try:
         while reached:
@@ -164,7 +164,8 @@ def _walk(output: Value, seed: Any, traced: bool, wanted: set[Value] | None, wrt
                 if _is_wanted(x := node.inputs[0], wanted):
                     _add_in_place(node, grad, x, cotangents, owned, add)
                     if watcher is not None:
-                        watcher.swept(x, node, cotangents[x])
+                        node.add_to(part := np.zeros(x.shape, x.dtype), grad)
+                        watcher.swept(x, node, part, cotangents[x])
                 continue
             if branch and node.elementwise:
                 parts = _taken(node, grad, traced, wanted)

@@ -98,9 +98,9 @@ class Trace:
             raise ValueError("none of these inputs is an outline")
         return op.forward(*map(regular, values), **options)
 
-    def swept(self, node: Value, source: Op, grad: Any) -> None:
-        if isinstance(grad, Value):
-            self.gradient_of[grad] = node
+    def swept(self, node: Value, source: Op, part: Any, total: Any) -> None:
+        if isinstance(total, Value):
+            self.gradient_of[total] = node
 
     def sweeping(self, node: Op) -> None: ...
 

@@ -1,0 +1,165 @@
+"""Pages: the look that reports, histories and the stepper share, and heat maps of arrays.
+
+A page is one file: its style and its script are in it, and nothing is fetched. It has a light and a dark form, of which
+the reader's system chooses. This module knows arrays, and nothing of nodes.
+"""
+
+from __future__ import annotations
+
+import zlib
+from base64 import b64encode
+from html import escape
+from itertools import islice
+from struct import pack
+from typing import Any
+
+import numpy as np
+
+# Colours that stay apart for the colour-blind (Okabe & Ito): above 0 and below 0, fainter towards 0.
+ABOVE, BELOW = "#D55E00", "#0072B2"
+STRONGEST = 0.7  # of the colour, at the entry of largest magnitude: text on it can still be read
+MARKED = "#CC79A7"  # an entry that is no number
+INKS = {"light": ("#FFFFFF", "#15181C", "#5B6470", "#F1F4F8", "#C9D0D8"),  # paper, text, faint text, surface, border
+        "dark": ("#14171B", "#F2F4F6", "#9AA4B0", "#1F242B", "#4A535E")}
+ROWS, COLUMNS = 12, 8  # of numbers; a larger array is a picture
+SQUARES = 48  # of a picture, in each direction
+SLICES = 8  # of an array of more than two axes
+
+
+def _colours(mode: str) -> str:
+    names = ("paper", "ink", "faint", "surface", "border")
+    return "".join(f"--tg-{name}:{colour};" for name, colour in zip(names, INKS[mode], strict=True))
+
+
+STYLE = f"""
+.tg{{{_colours("light")}--tg-accent:#0067A3;--tg-bad:#B3261E;--tg-good:#0B6E4F;color-scheme:light dark;
+color:var(--tg-ink);background:var(--tg-paper);font:15px/1.5 system-ui,Arial,Helvetica,sans-serif}}
+@media (prefers-color-scheme:dark){{.tg{{{_colours("dark")}--tg-accent:#6CB8EC;--tg-bad:#FF9C8F;--tg-good:#5FD0A5}}}}
+.tg table{{border-collapse:collapse;font-size:14px;color:inherit;background:none}}
+.tg th,.tg td{{text-align:left;vertical-align:top;padding:.35em .8em;border:0;
+border-bottom:1px solid var(--tg-border);background:none}}
+.tg th{{font-weight:600;color:var(--tg-faint)}}
+.tg .tg-wide{{overflow-x:auto}}
+.tg figure.tg-heat{{margin:0;max-width:100%;overflow-x:auto}}
+.tg .tg-heat table{{font:12px/1.3 ui-monospace,Menlo,Consolas,"DejaVu Sans Mono",monospace}}
+.tg .tg-heat td{{text-align:right;padding:.2em .45em;border:1px solid var(--tg-border)}}
+.tg .tg-heat img{{display:inline-block;image-rendering:pixelated;border:1px solid var(--tg-border);margin:0 6px 4px 0;
+max-width:none}}
+.tg .tg-heat figcaption{{font-size:12px;color:var(--tg-faint);margin-top:.2em}}
+.tg .tg-scale{{display:inline-block;width:5em;height:.7em;margin:0 .4em;vertical-align:baseline;
+border:1px solid var(--tg-border);background:linear-gradient(90deg,{BELOW}B3,{BELOW}00 50%,{ABOVE}00 50%,{ABOVE}B3)}}
+""".strip()
+
+
+def page(title: str, body: str, style: str = "") -> str:
+    """A whole page. title: plain text; body: HTML."""
+    return (f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+            '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+            '<meta name="color-scheme" content="light dark">\n'
+            f"<title>{escape(title)}</title>\n<style>\n{STYLE}\nbody{{margin:0}}\n{style}\n</style>\n</head>\n"
+            f'<body class="tg">\n{body}\n</body>\n</html>\n')
+
+
+def fragment(body: str) -> str:
+    """A piece of a page with its style, for a notebook."""
+    return f'<div class="tg"><style>{STYLE}</style>\n{body}\n</div>'
+
+
+# -------------------------------------------------------------------------------------------------------- heat maps
+
+def heat_map(array: Any, name: str = "") -> str:
+    """An array as a figure: numbers on a scale of colours if it is small, a picture if it is large.
+
+    name: what it is, for readers who do not see it. Of several axes the last two are shown, a picture for each slice.
+    """
+    array = np.asarray(array)
+    shown = np.abs(array) if array.dtype.kind == "c" else array.astype(float)
+    finite = np.abs(shown[np.isfinite(shown)])
+    largest = float(finite.max(initial=0))
+    flat = array.reshape((1, *array.shape) if array.ndim == 1 else array.shape if array.ndim > 1 else (1, 1))
+    slices = flat.reshape(-1, *flat.shape[-2:])
+    values = shown.reshape(slices.shape)
+    notes = [f"{array.shape} {array.dtype}" if array.dtype != float else f"{array.shape}"]
+    if not array.size:
+        return f'<figure class="tg-heat"><figcaption>{notes[0]}, no entries</figcaption></figure>'
+    columns = ROWS if array.ndim < 2 else COLUMNS
+    small = slices.shape[1] <= ROWS and slices.shape[2] <= columns
+    count = min(len(slices), 1 if small and slices[0].size > 16 and len(slices) > SLICES else SLICES)
+    if len(slices) > 1:
+        notes.append(f"the first {count} of {len(slices)} slices" if count < len(slices)
+                     else f"{len(slices)} slices, one for each index of the first "
+                          f"{'axis' if array.ndim == 3 else f'{array.ndim - 2} axes'}")
+    pieces = []
+    for numbers, value in islice(zip(slices, values, strict=True), count):
+        pieces.append(_table(numbers, value, largest) if small else _image(value, largest, name or "heat map", notes))
+    if finite.size < array.size:
+        notes.append(f"{array.size - finite.size} not finite")
+    scale = f"{largest:.3g}"
+    legend = f'-{scale}<span class="tg-scale" role="img" aria-label="to"></span>{scale}'
+    return (f'<figure class="tg-heat">{"".join(pieces)}<figcaption>{escape("; ".join(dict.fromkeys(notes)))}'
+            f"; {legend}</figcaption></figure>")
+
+
+def number(x: Any) -> str:
+    """A number to three digits."""
+    if isinstance(x, bool | np.bool_ | int | np.integer):
+        return str(x)
+    return f"{x:.3g}"
+
+
+def _table(numbers: np.ndarray, values: np.ndarray, largest: float) -> str:
+    rows = []
+    for row, shades in zip(numbers, values, strict=True):
+        cells = [f'<td style="background:{_shade(v, largest)}" title="{x!r}">{number(x)}</td>'
+                 for x, v in zip(row.tolist(), shades.tolist(), strict=True)]
+        rows.append(f"<tr>{''.join(cells)}</tr>")
+    return f"<table><tbody>{''.join(rows)}</tbody></table>"
+
+
+def _shade(value: float, largest: float) -> str:
+    if not np.isfinite(value):
+        return MARKED
+    part = abs(value) / largest if largest else 0.0
+    return f"{ABOVE if value >= 0 else BELOW}{round(255 * STRONGEST * part):02X}"
+
+
+def _image(values: np.ndarray, largest: float, name: str, notes: list[str]) -> str:
+    """A picture, one square an entry; of an array that is too large one for each block of entries."""
+    blocks = [-(-n // SQUARES) for n in values.shape]
+    if max(blocks) > 1:
+        notes.append(f"each square is the entry of largest magnitude of a block of {blocks[0]} × {blocks[1]}")
+        values = _reduced(values, blocks)
+    size = 8 if max(values.shape) <= 32 else 5
+    height, width = (max(n * size, 12) for n in values.shape)
+    low, high = (number(float(f(values))) for f in (np.min, np.max))
+    return (f'<img width="{width}" height="{height}" alt="{escape(name)}, from {low} to {high}" '
+            f'src="data:image/png;base64,{b64encode(_png(values, largest)).decode()}">')
+
+
+def _reduced(values: np.ndarray, blocks: list[int]) -> np.ndarray:
+    """Of each block the entry of largest magnitude; one that is no number wins."""
+    weight = np.where(np.isnan(values), np.inf, np.abs(values))
+    pad = [(0, -n % b) for n, b in zip(values.shape, blocks, strict=True)]
+    tiles = [np.pad(x, pad, constant_values=fill) for x, fill in ((values, 0), (weight, -1))]
+    rows, columns = (n // b for n, b in zip(tiles[0].shape, blocks, strict=True))
+    tiles = [x.reshape(rows, blocks[0], columns, blocks[1]).transpose(0, 2, 1, 3).reshape(rows, columns, -1)
+             for x in tiles]
+    return np.take_along_axis(tiles[0], tiles[1].argmax(-1)[..., None], -1)[..., 0]
+
+
+def _png(values: np.ndarray, largest: float) -> bytes:
+    """A PNG with a palette: index 0 for what is no number, then from far below 0 to far above, transparent at 0."""
+    levels = np.arange(-127, 128)
+    hues = [tuple(bytes.fromhex(colour[1:])) for colour in (BELOW, ABOVE)]
+    palette = bytes.fromhex(MARKED[1:]) + b"".join(bytes(hues[int(level >= 0)]) for level in levels)
+    alpha = b"\xff" + bytes(round(255 * STRONGEST * abs(int(level)) / 127) for level in levels)
+    scaled = values / largest if largest else np.zeros(values.shape)
+    index = np.where(np.isfinite(scaled), np.rint(np.nan_to_num(scaled, posinf=0, neginf=0) * 127) + 128, 0)
+    rows = b"".join(b"\0" + row.tobytes() for row in index.astype(np.uint8))
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return pack(">I", len(data)) + kind + data + pack(">I", zlib.crc32(kind + data))
+
+    header = pack(">IIBBBBB", values.shape[1], values.shape[0], 8, 3, 0, 0, 0)
+    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"PLTE", palette) + chunk(b"tRNS", alpha)
+            + chunk(b"IDAT", zlib.compress(rows, 9)) + chunk(b"IEND", b""))
