@@ -81,7 +81,7 @@ def as_fields(app, what, name, value, options, lines):
     for line in lines:
         example = line.startswith((">>>", "..."))
         if not example:
-            line = re.sub(r"(?<![`\w*])(\*{1,2})(?=\w)", lambda stars: stars[0].replace("*", r"\*"), line)
+            line = re.sub(r"(?<![`\w*])(\*{1,2})(?=\w)|\|", lambda found: re.sub(r"(.)", r"\\\1", found[0]), line)
         if match := ARGUMENT.match(line):
             line = f":param {match[1]}: {line[match.end():]}"
         elif within and line and not line.startswith(" "):

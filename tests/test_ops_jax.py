@@ -147,6 +147,7 @@ JAX = {
     ops.Sinc: lambda x, order=0: sinc_derivative(x, order),
     ops.SetAt: updated("set"),
     ops.Stack: lambda *arrays, axis: jnp.stack(arrays, axis),
+    ops.Standardize: lambda x, axis=-1, eps=1e-5: jax.nn.standardize(x, axis=axis, epsilon=eps),
     ops.Softmax: lambda x, axis=-1: jax.nn.softmax(x, axis),
     ops.Std: lambda x, where, **options: jnp.std(x, where=where, **options),
     ops.StopGradient: jax.lax.stop_gradient,

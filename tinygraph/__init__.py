@@ -48,6 +48,7 @@ __all__ = [
     "minimize",
     "nn",
     "ops",
+    "optim",
     "root",
     "stop_gradient",
     "testing",
@@ -63,7 +64,7 @@ _LATE = {"derive": "derivation", "draw": "drawing"}  # where functions that few 
 def __getattr__(name: str) -> object:  # what few programs need is imported when it is asked for
     import importlib
 
-    if name in ("checkpoints", "data", "nn", "testing", "training"):
+    if name in ("checkpoints", "data", "nn", "optim", "testing", "training"):
         return importlib.import_module("." + name, __name__)
     if name in _LATE:
         return getattr(importlib.import_module("." + _LATE[name], __name__), name)

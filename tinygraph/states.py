@@ -15,7 +15,7 @@ import numpy as np
 from .node import Node, State
 from .structure import is_structure
 
-__all__ = ["objects", "parts", "states"]
+__all__ = ["Borrowed", "objects", "parts", "states"]
 
 
 def states(thing: Any) -> dict[str, State]:
@@ -38,6 +38,15 @@ def states(thing: Any) -> dict[str, State]:
                 raise ValueError(f"two states are both called {path}: let no key of a dict have a dot in it")
             found[path] = part
     return found
+
+
+class Borrowed:
+    """Holds what belongs to something else, such as the parameters that an optimizer moves: `states` passes it by."""
+
+    __slots__ = ("thing",)
+
+    def __init__(self, thing: Any) -> None:
+        self.thing = thing
 
 
 def objects(thing: Any) -> dict[str, Any]:
