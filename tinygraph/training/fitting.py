@@ -89,7 +89,7 @@ def fit(model: Any, data: Any, *, loss: Callable[..., Any], optimizer: Any, epoc
     on_step = [callback.on_step for callback in callbacks if hasattr(callback, "on_step")]
     on_epoch = [callback.on_epoch if hasattr(callback, "on_epoch") else callback for callback in callbacks
                 if hasattr(callback, "on_epoch") or not hasattr(callback, "on_step")]
-    stepper = Stepper(model, loss, optimizer, source, compile, bool(measured), bool(on_step))
+    stepper = Stepper(model, loss, optimizer, source, compile, bool(measured))
     best = {} if patience is None else {name: State(state.value) for name, state in states(model).items()}
     keeper = None
     if checkpoint is not None:
@@ -119,8 +119,10 @@ def fit(model: Any, data: Any, *, loss: Callable[..., Any], optimizer: Any, epoc
             run.loss, outputs = stepper(batch, ticket, source.uses(ticket, epochs), (run.epoch + 1, run.step + 1))
             run.step += 1
             _add(run.sums, watched, run.loss, outputs, batch)
-            for callback in on_step:
-                callback(run)
+            if on_step:
+                with stepper.noticing():
+                    for callback in on_step:
+                        callback(run)
             shown.step(run.loss)
             if history.stopped:
                 return False

@@ -9,7 +9,10 @@ done again, one step at a time, up to the step that spoiled it, and `detect_nan`
 from __future__ import annotations
 
 import math
+import operator
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -40,7 +43,7 @@ class Stepper:
     """Takes the steps of one call of `fit`."""
 
     def __init__(self, model: Any, loss: Any, optimizer: Any, source: Arrays | Batches, compile_steps: bool | str,
-                 outputs: bool, every_step: bool) -> None:
+                 outputs: bool) -> None:
         def step(*batch: Any) -> Any:
             x, y, *weights = batch
             found = model(x)
@@ -58,7 +61,6 @@ class Stepper:
         self.parameters = [state for state in self.states if isinstance(state, Parameter) and _finite(state)]
         self.names = {id(state): name for name, state in states(model).items()}
         self.needed: float | None = None  # uses of a whole batch
-        self.keep = 1 if every_step else KEPT_STEPS
         self.kept: list[tuple[Any, bool]] = []  # the tickets of the batches since, and whether each ran compiled
         self.kept_bytes = 0
         self.before: list[Version] = []
@@ -70,12 +72,20 @@ class Stepper:
             raise self.blame("")
         self.before, self.kept, self.kept_bytes = self.versions(), [], 0
 
+    @contextmanager
+    def noticing(self) -> Iterator[None]:
+        """For code that may change states between steps: taking the steps again would not change them again."""
+        before = self.versions()
+        yield
+        if any(map(operator.is_not, before, self.versions())):
+            self.begin()
+
     def __call__(self, batch: Batch, ticket: Any, uses: float, place: tuple[int, int]) -> tuple[float, Any]:
         """Take a step; the loss, and the outputs if they were asked for.
 
         uses: of batches of this form, in all. place: the epoch and the step in it, for people.
         """
-        if len(self.kept) >= self.keep or self.kept_bytes > KEPT_BYTES:
+        if len(self.kept) >= KEPT_STEPS or self.kept_bytes > KEPT_BYTES:
             self.begin()
         self.place = place
         compiled = self.compiled is not None and (self.strict or (uses >= LEAST and self.pays(batch, uses)))
