@@ -234,7 +234,7 @@ LOSSES = {
     "mean_squared_error": (nn.mean_squared_error, x, y),
     "mean_absolute_error": (nn.mean_absolute_error, x, y),
     "huber": (nn.huber, x, y),
-    "hinge": (nn.hinge, x[:, 0], np.array([1, -1, 1, 1, -1])),
+    "hinge": (nn.hinge, x[:, 0], np.array([1, 0, 1, 1, 0])),
     "hinge of classes": (nn.hinge, x, t),
     "kl_divergence": (nn.kl_divergence, x, p / p.sum(axis=1, keepdims=True)),
 }
@@ -265,12 +265,12 @@ def test_weights_are_repetitions(name):
 def test_a_loss_of_float32_is_float32(name):
     loss, outputs, targets = LOSSES[name]
     outputs = outputs.astype(np.float32)
-    targets = targets if targets.dtype.kind == "i" else targets.astype(np.float32)
     assert loss(tg.constant(outputs), targets, weights=np.ones(5)).dtype == np.float32
     assert loss(tg.constant(outputs), targets).dtype == np.float32
 
 
 def test_hinge_is_by_the_definition():
+    assert nn.hinge(np.array([2.0, 0.5, -1.0]), np.array([1, 0, 0], np.uint8)) == pytest.approx(0.5)
     margins = [x[i, t[i]] - max(x[i, j] for j in range(4) if j != t[i]) for i in range(5)]
     assert_allclose(nn.hinge(x, t), np.mean([max(0, 1 - margin) for margin in margins]))
 
@@ -293,6 +293,9 @@ def test_losses_are_finite_for_large_logits():
     (lambda: nn.mean_squared_error(np.ones((0, 2)), np.ones((0, 2))), "no samples"),
     (lambda: nn.huber(x, y, delta=0), "delta"),
     (lambda: nn.hinge(x, t[:3]), "labels of shape"),
+    (lambda: nn.hinge(x[:, 0], np.array([1, -1, 1, 1, -1])), r"\[0, 2\)"),
+    (lambda: nn.hinge(x[:, :1], t), "two classes or more"),
+    (lambda: nn.Linear(3, 2, rng=0, initializer=lambda rng, shape, *fans: np.ones((2, 3))), r"\(3, 2\), not \(2, 3\)"),
     (lambda: nn.Linear(0, 3, rng=0), "n_inputs must be an integer above 0, not 0"),
     (lambda: nn.Linear(2.5, 3, rng=0), "n_inputs must be an integer"),
     (lambda: nn.Linear(3, 2, rng=0)(np.ones((5, 4))), r"takes values \(..., 3\), but got the shape \(5, 4\)"),
@@ -309,6 +312,25 @@ def test_losses_are_finite_for_large_logits():
 def test_what_does_not_fit_is_refused(call, sentence):
     with pytest.raises(ValueError, match=sentence):
         call()
+
+
+@pytest.mark.parametrize(("call", "sentence"), [
+    (lambda: nn.cross_entropy(x, t.astype(float)), "labels must be integers, got float64"),
+    (lambda: nn.cross_entropy(x, t.astype(float), label_smoothing=0.1), "labels must be integers"),
+    (lambda: nn.huber(x, 1j * y), "complex"),
+    (lambda: nn.Sequential([nn.ReLU()]), r"layer 0 is a list, which cannot be called: write Sequential\(\*layers\)"),
+    (lambda: nn.Residual(nn.ReLU(), nn.GELU), r"layer 1 is the class GELU: write GELU\(...\)"),
+    (lambda: nn.Parallel(nn.ReLU(), 3), "layer 1 is a int")])
+def test_what_is_of_another_type_is_refused(call, sentence):
+    with pytest.raises(TypeError, match=sentence):
+        call()
+
+
+def test_an_error_says_in_which_layer():
+    model = nn.Sequential(np.tanh, nn.Residual(nn.Linear(3, 3, rng=0)))
+    with pytest.raises(ValueError, match="takes values") as raised:
+        model(np.ones((5, 4)))
+    assert raised.value.__notes__ == ["in layer 0: Linear", "in layer 1: Residual"]
 
 
 # ------------------------------------------------------------------------------------------------------ initial values
@@ -355,6 +377,27 @@ def test_a_summary_counts_each_parameter_once_and_leaves_nothing_behind():
     assert type(shared) is nn.Linear
     assert_array_equal(model[1].mean.value, before[0])
     assert_array_equal(model[3].stream.value, before[1])
+
+
+class Recurrent:
+    """A plain class with slots, which returns more than one array."""
+
+    __slots__ = ("W",)
+
+    def __init__(self):
+        self.W = tg.Parameter(np.ones((4, 2)))
+
+    def __call__(self, x):
+        y = x @ self.W
+        return y, (y[0], y[:, 0])
+
+
+def test_a_summary_of_what_is_no_module():
+    model = nn.Sequential(partial(np.reshape, shape=(-1, 4)), Recurrent())
+    table = nn.summary(model, np.ones((3, 2, 2)))
+    assert [(row.path, row.shape, row.n_parameters) for row in table.rows] == [
+        ("", ((3, 2), ((2,), (3,))), 0), ("layers.1", ((3, 2), ((2,), (3,))), 8)]
+    assert type(model[1]) is Recurrent
 
 
 def test_a_module_without_call_says_so():

@@ -1,6 +1,7 @@
 """States are found wherever they are held, and a model is copied with others in their place."""
 
 from collections import namedtuple
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -35,6 +36,52 @@ def test_what_is_held_twice_is_listed_once_and_cycles_end():
     thing = Holder(a=a, again=a)
     thing.itself = thing
     assert states(thing) == {"a": a}
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    W: tg.Parameter
+    size: int = 3
+
+
+class Private:
+    __slots__ = ("__secret", "never")
+
+    def __init__(self):
+        self.__secret = parameter()
+
+
+class Derived(Private):
+    """Slots of one class, a dict of the other."""
+
+    def __init__(self):
+        super().__init__()
+        self.b = parameter()
+
+
+def test_slots_are_looked_into():
+    assert [*states([Frozen(parameter()), Private(), Derived()])] == [
+        "0.W", "1._Private__secret", "2._Private__secret", "2.b"]
+    copied = nn.inference(Derived())
+    assert type(copied.b) is type(copied._Private__secret) is np.ndarray
+    assert isinstance(nn.inference(Frozen(parameter())).W, np.ndarray)
+
+
+def test_functions_and_what_wraps_one_are_not_looked_into():
+    model = Holder(W=parameter())
+    model.step = tg.compile(lambda x: x * model.W)
+    model.step(np.ones(2))
+    model.f = lambda: model.W
+    assert [*states(model)] == ["W"]
+    assert nn.inference(model).step is model.step
+
+
+def test_inference_in_a_compiled_function_reads_the_states_of_each_call():
+    model = Holder(a=parameter(), training=True)
+    f = tg.compile(lambda x: x * nn.inference(model).a, target="numpy")
+    np.testing.assert_array_equal(f(np.ones(2)), [1, 1])
+    model.a.value = np.array([2.0, 3.0])
+    np.testing.assert_array_equal(f(np.ones(2)), [2, 3])
 
 
 def test_two_states_of_one_name_are_an_error():

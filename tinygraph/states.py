@@ -22,7 +22,8 @@ def states(thing: Any) -> dict[str, State]:
     """The parameters and other states that `thing` holds, each by its path, in the order in which they were set.
 
     thing: a state, a list, tuple or dict, or an object with attributes, nested in any way. A path says how to get
-        there, such as `layers.0.W`; a state that is held twice is listed once, under its first path.
+        there, such as `layers.0.W`; a state that is held twice is listed once, under its first path. Functions are not
+        looked into, nor what wraps one, such as a compiled step.
 
     >>> import numpy as np, tinygraph as tg
     >>> class Scale:
@@ -52,7 +53,7 @@ class Borrowed:
 def objects(thing: Any) -> dict[str, Any]:
     """`thing` and the objects with attributes in it, each by its path (its own is ""), outer ones first."""
     return {path: part for path, part in _walk(thing, "", {})
-            if hasattr(part, "__dict__") and not isinstance(part, _CLOSED)}
+            if not (is_structure(part) or _is_closed(part)) and (hasattr(part, "__dict__") or _slots(part))}
 
 
 def parts(thing: Any) -> list[tuple[Any, Any]]:
@@ -61,7 +62,23 @@ def parts(thing: Any) -> list[tuple[Any, Any]]:
         return [*thing.items()]
     if is_structure(thing):
         return [*enumerate(thing)]
-    return [] if isinstance(thing, _CLOSED) else [*getattr(thing, "__dict__", {}).items()]
+    return [] if _is_closed(thing) else [*_slots(thing), *getattr(thing, "__dict__", {}).items()]
+
+
+def _slots(thing: Any) -> list[tuple[str, Any]]:
+    """What is in the `__slots__` of an object, in the order in which its classes name them."""
+    found = {}
+    for cls in reversed(type(thing).__mro__):
+        names = vars(cls).get("__slots__", ())
+        for name in (names,) if isinstance(names, str) else names:
+            name = f"_{cls.__name__.lstrip('_')}{name}" if name[:2] == "__" != name[-2:] else name  # as Python does
+            if name not in ("__dict__", "__weakref__") and hasattr(thing, name):
+                found[name] = getattr(thing, name)
+    return [*found.items()]
+
+
+def _is_closed(thing: Any) -> bool:
+    return isinstance(thing, _CLOSED) or hasattr(thing, "__wrapped__")
 
 
 _CLOSED = (Node, np.ufunc, type, FunctionType, MethodType, BuiltinFunctionType, ModuleType)

@@ -9,10 +9,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
+from ..node import Parameter
+
 Initializer = Callable[[np.random.Generator, tuple[int, ...], int, int], np.ndarray]
+
+
+def drawn(initializer: Initializer, rng: np.random.Generator | int, shape: tuple[int, ...], fan_in: int, fan_out: int,
+          dtype: Any, name: str = "W") -> Parameter:
+    """A parameter of that shape and dtype with the values of an initializer. ValueError if it gives another shape."""
+    values = np.asarray(initializer(np.random.default_rng(rng), shape, fan_in, fan_out))
+    if values.shape != shape:
+        raise ValueError(f"the initializer of {name} must return an array of shape {shape}, not {values.shape}")
+    return Parameter(values.astype(dtype), name=name)
+
+
+def standard_normal(rng: np.random.Generator, shape: tuple[int, ...], fan_in: int, fan_out: int) -> np.ndarray:
+    """Normal numbers of variance 1, whatever the sizes: for embeddings."""
+    return rng.standard_normal(shape)
 
 
 def he_normal(rng: np.random.Generator, shape: tuple[int, ...], fan_in: int, fan_out: int) -> np.ndarray:

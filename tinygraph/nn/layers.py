@@ -11,7 +11,7 @@ import numpy as np
 from .. import ops
 from ..node import Node, Parameter
 from ..random import Stream
-from .initializers import Initializer, he_normal
+from .initializers import Initializer, drawn, he_normal, standard_normal
 from .module import Module
 
 Seed = np.random.Generator | int
@@ -42,8 +42,7 @@ class Linear(Module):
     def __init__(self, n_inputs: int, n_outputs: int, *, rng: Seed, bias: bool = True,
                  initializer: Initializer = he_normal, dtype: Any = np.float64) -> None:
         check_sizes("Linear", n_inputs=n_inputs, n_outputs=n_outputs)
-        W = initializer(np.random.default_rng(rng), (n_inputs, n_outputs), n_inputs, n_outputs)
-        self.W = Parameter(W.astype(dtype), name="W")
+        self.W = drawn(initializer, rng, (n_inputs, n_outputs), n_inputs, n_outputs, dtype)
         self.b = Parameter(np.zeros(n_outputs, dtype), name="b") if bias else None
 
     def __call__(self, x: Any) -> Any:
@@ -61,12 +60,10 @@ class Embedding(Module):
     initializer: of W, by default normal numbers of variance 1.
     """
 
-    def __init__(self, count: int, size: int, *, rng: Seed, initializer: Initializer | None = None,
+    def __init__(self, count: int, size: int, *, rng: Seed, initializer: Initializer = standard_normal,
                  dtype: Any = np.float64) -> None:
         check_sizes("Embedding", count=count, size=size)
-        rng = np.random.default_rng(rng)
-        W = rng.standard_normal((count, size)) if initializer is None else initializer(rng, (count, size), count, size)
-        self.W = Parameter(W.astype(dtype), name="W")
+        self.W = drawn(initializer, rng, (count, size), count, size, dtype)
 
     def __call__(self, ids: Any) -> Any:
         ids = ids if isinstance(ids, Node) else np.asarray(ids)
@@ -104,16 +101,36 @@ class Flatten(Module):
         return x.reshape(len(x), math.prod(x.shape[1:]))
 
 
+def _checked(container: str, layers: tuple[Any, ...]) -> list[Layer]:
+    """The layers as a list. TypeError for what cannot be called on an array."""
+    for i, layer in enumerate(layers):
+        if isinstance(layer, type) and issubclass(layer, Module):
+            raise TypeError(f"{container}: layer {i} is the class {layer.__name__}: write {layer.__name__}(...)")
+        if not callable(layer):
+            hint = f": write {container}(*layers)" if isinstance(layer, list | tuple) else ""
+            raise TypeError(f"{container}: layer {i} is a {type(layer).__name__}, which cannot be called{hint}")
+    return list(layers)
+
+
+def _through(layers: list[Layer], x: Any) -> Any:
+    """x after one layer and the next. An error says in a note which layer raised it."""
+    for i, layer in enumerate(layers):
+        try:
+            x = layer(x)
+        except Exception as error:
+            error.add_note(f"in layer {i}: {getattr(layer, '__name__', type(layer).__name__)}")
+            raise
+    return x
+
+
 class Sequential(Module):
     """Layers, one after the other: each gets what the one before it returned. Any function of an array is a layer."""
 
     def __init__(self, *layers: Layer) -> None:
-        self.layers = list(layers)
+        self.layers = _checked("Sequential", layers)
 
     def __call__(self, x: Any) -> Any:
-        for layer in self.layers:
-            x = layer(x)
-        return x
+        return _through(self.layers, x)
 
     def __iter__(self) -> Iterator[Layer]:
         return iter(self.layers)
@@ -138,13 +155,11 @@ class Residual(Module):
     """
 
     def __init__(self, *layers: Layer, shortcut: Layer | None = None) -> None:
-        self.layers = list(layers)
+        self.layers = _checked("Residual", layers)
         self.shortcut = shortcut
 
     def __call__(self, x: Any) -> Any:
-        y = x
-        for layer in self.layers:
-            y = layer(y)
+        y = _through(self.layers, x)
         start = x if self.shortcut is None else self.shortcut(x)
         if y.shape != start.shape:
             raise ValueError(f"Residual: cannot add {y.shape} to {start.shape}: give a shortcut that returns {y.shape}")
@@ -155,7 +170,7 @@ class Parallel(Module):
     """The outputs of several layers of the same input, joined along `axis` (the last unless said)."""
 
     def __init__(self, *layers: Layer, axis: int = -1) -> None:
-        self.layers = list(layers)
+        self.layers = _checked("Parallel", layers)
         self.axis = axis
 
     def __call__(self, x: Any) -> Any:

@@ -34,11 +34,7 @@ def cross_entropy(logits: Any, labels: Any, *, class_weights: Any = None, label_
 
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"cross_entropy: label_smoothing must lie in [0, 1], not {label_smoothing}")
-    if logits.shape[:-1] != labels.shape:
-        raise ValueError(f"cross_entropy: labels of shape {labels.shape} do not fit logits of shape {logits.shape}")
-    classes = logits.shape[-1]
-    labels = ops.InRange.apply(labels, n=classes)
-    one_hot = labels[..., None] == np.arange(classes)
+    one_hot, classes = _one_hot(labels, logits, "cross_entropy"), logits.shape[-1]
     of_class = np.ones(classes) if class_weights is None else _array(class_weights)
     if of_class.shape != (classes,):
         raise ValueError(f"cross_entropy: class_weights must have shape ({classes},), not {of_class.shape}")
@@ -86,16 +82,17 @@ def huber(outputs: Any, targets: Any, *, delta: float = 1.0, weights: Any = None
 def hinge(outputs: Any, labels: Any, *, weights: Any = None) -> Any:
     """The mean of max(0, 1 - margin).
 
-    outputs (n,) take labels -1 and 1, and the margin is label times output. outputs (n, classes) take integer labels
-    (n,), and the margin is the output of the label less the largest other one (Crammer and Singer, 2001).
+    Labels are the numbers of classes. outputs (n,) tell class 1 (above 0) from class 0: the margin is the output, or
+    less it. outputs (n, classes) have the margin of the label's over the largest other one (Crammer and Singer, 2001).
     """
+    labels = _array(labels)
     if outputs.ndim == 1:
-        margin = outputs * _like(outputs, labels, "hinge").astype(outputs.dtype)
+        labels = _checked_labels(labels, outputs.shape, 2, outputs, "hinge")
+        margin = outputs * (2 * labels.astype(outputs.dtype) - 1)
     else:
-        labels = _array(labels)
-        if outputs.ndim != 2 or labels.shape != outputs.shape[:1]:
-            raise ValueError(f"hinge: labels of shape {labels.shape} do not fit outputs of shape {outputs.shape}")
-        one_hot = ops.InRange.apply(labels, n=outputs.shape[1])[:, None] == np.arange(outputs.shape[1])
+        if outputs.ndim != 2 or outputs.shape[1] < 2:
+            raise ValueError(f"hinge: outputs are (n,) or (n, classes) with two classes or more, not {outputs.shape}")
+        one_hot = _one_hot(labels, outputs, "hinge")
         margin = np.sum(np.where(one_hot, outputs, 0), axis=1) - np.max(np.where(one_hot, -np.inf, outputs), axis=1)
     return _mean(ops.ReLU.apply(1 - margin), weights, "hinge")
 
@@ -118,12 +115,29 @@ def _array(x: Any) -> Any:
     return x if isinstance(x, Node) else np.asarray(x)
 
 
+def _one_hot(labels: Any, outputs: Any, loss: str) -> Any:
+    """The mask, like the outputs (..., classes), that holds at the label of each sample."""
+    labels = _checked_labels(labels, outputs.shape[:-1], outputs.shape[-1], outputs, loss)
+    return labels[..., None] == np.arange(outputs.shape[-1])
+
+
+def _checked_labels(labels: Any, shape: tuple[int, ...], classes: int, outputs: Any, loss: str) -> Any:
+    if labels.dtype.kind not in "iu":
+        raise TypeError(f"{loss}: labels must be integers, not {labels.dtype}")
+    if labels.shape != shape:
+        raise ValueError(f"{loss}: labels of shape {labels.shape} do not fit outputs of shape {outputs.shape}")
+    return ops.InRange.apply(labels, n=classes)
+
+
 def _like(outputs: Any, targets: Any, loss: str) -> Any:
+    """The targets, of the dtype of the outputs: the network decides how many digits count."""
     targets = _array(targets)
     if targets.shape != outputs.shape:
         raise ValueError(f"{loss}: outputs of shape {outputs.shape} and targets of shape {targets.shape} must have one "
                          "shape: reshape one of them")
-    return targets
+    if outputs.dtype.kind != "f" or targets.dtype.kind not in "biuf":
+        raise TypeError(f"{loss}: takes real outputs and targets, not {outputs.dtype} and {targets.dtype}")
+    return targets.astype(outputs.dtype)
 
 
 def _checked_weights(weights: Any, shape: tuple[int, ...], dtype: Any, loss: str) -> Any:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from copy import copy
+from types import FunctionType
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from ..node import Parameter, State
 from ..states import objects, parts, states
+from ..structure import mapped
 
 Model = TypeVar("Model")
 
@@ -69,8 +71,15 @@ def _rebuilt(model: Model, new: Callable[[State], Any], changed: Callable[[Any],
                 built = {key: build(x) for key, x in parts(part)}
                 if isinstance(part, list):
                     result[:] = built.values()
+                elif isinstance(part, dict):
+                    result.update(built)
                 else:
-                    (result if isinstance(part, dict) else vars(result)).update(built)
+                    own = getattr(result, "__dict__", {})
+                    for name, x in built.items():
+                        if name in own:
+                            own[name] = x
+                        else:  # a slot, of an object that may be frozen
+                            object.__setattr__(result, name, x)
                     changed(result)
         return memo.get(id(part), part)
 
@@ -101,11 +110,14 @@ def _holders(model: Any, wanted: Callable[[Any], bool]) -> set[int]:
 
 
 class Row(NamedTuple):
-    """One call of a layer: its path in the model, its class, the shape it returned, and how many numbers it holds."""
+    """One call of a layer: its path in the model, its class, the shape it returned, and how many numbers it holds.
+
+    If it returned a list, tuple or dict, `shape` is one of shapes.
+    """
 
     path: str
     layer: str
-    shape: tuple[int, ...]
+    shape: Any
     n_parameters: int  # of its own, without those of layers within it
     n_states: int  # other states of its own: running means and the like
     depth: int
@@ -147,7 +159,8 @@ class Summary:
 def summary(model: Any, *inputs: Any) -> Summary:
     """What a model consists of: its layers in the order of their calls, the shapes that they return, parameter counts.
 
-    inputs: arrays that the model takes. It is called on them once, as for inference; nothing of it is changed.
+    inputs: arrays that the model takes. It is called on them once, as for inference; nothing of it is changed. Layers
+        are the objects with a `__call__` that are found as `states` finds states; a function is none.
 
     >>> import numpy as np
     >>> from tinygraph import nn
@@ -163,7 +176,7 @@ def summary(model: Any, *inputs: Any) -> Summary:
     rows: list[Row | None] = []
     depth = 0
     originals = objects(model)
-    own: dict[str, list[State]] = {path: [] for path, part in originals.items() if callable(part)}
+    own: dict[str, list[State]] = {path: [] for path, part in originals.items() if not path or _is_layer(part)}
     for path, state in states(model).items():  # each belongs to the innermost layer
         own[max((layer for layer in own if not layer or path.startswith(layer + ".")), key=len)].append(state)
 
@@ -176,19 +189,24 @@ def summary(model: Any, *inputs: Any) -> Summary:
             depth += 1
             y = type(layer).__call__(self, *args, **options)
             depth -= 1
-            rows[place] = Row(path, type(layer).__name__, np.shape(y), *_counts(own.pop(path, [])), depth)
+            rows[place] = Row(path, type(layer).__name__, mapped(np.shape, y), *_counts(own.pop(path, [])), depth)
             return y
 
-        return type(type(layer).__name__, (type(layer),), {"__call__": call})
+        return type(type(layer).__name__, (type(layer),), {"__call__": call, "__slots__": ()})
 
-    copied = _rebuilt(model, lambda state: state.value, wanted=callable)
+    copied = _rebuilt(model, lambda state: state.value, wanted=_is_layer)
     for (path, layer), part in zip(originals.items(), objects(copied).values(), strict=True):
         if hasattr(part, "training"):
             part.training = False
-        if callable(part):
+        if _is_layer(part):
             part.__class__ = recorded(path, layer)
     copied(*inputs)
     return Summary([row for row in rows if row is not None], *_counts(states(model).values()))
+
+
+def _is_layer(part: Any) -> bool:
+    """Whether it has a `__call__` that is written in Python: its class can then be extended."""
+    return isinstance(type(part).__call__, FunctionType)
 
 
 def _counts(found: Iterable[State]) -> tuple[int, int]:

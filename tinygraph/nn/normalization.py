@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -112,7 +113,7 @@ class GroupNorm(Module):
         size = self.gain.shape[0]
         if x.ndim < 2 or x.shape[1] != size:
             raise ValueError(f"GroupNorm: takes values (n, {size}, ...), but got the shape {x.shape}")
-        groups = x.reshape(len(x), self.n_groups, x.size // (len(x) * self.n_groups) if len(x) else 0)
+        groups = x.reshape(len(x), self.n_groups, math.prod(x.shape[1:]) // self.n_groups)
         along = (size,) + (1,) * (x.ndim - 2)
         y = _standardized(groups, -1, self.eps).reshape(x.shape)
         return y * self.gain.reshape(along) + self.bias.reshape(along)
