@@ -81,7 +81,7 @@ def _is_closed(thing: Any) -> bool:
     return isinstance(thing, _CLOSED) or hasattr(thing, "__wrapped__")
 
 
-_CLOSED = (Node, np.ufunc, type, FunctionType, MethodType, BuiltinFunctionType, ModuleType)
+_CLOSED = (Borrowed, Node, np.ufunc, type, FunctionType, MethodType, BuiltinFunctionType, ModuleType)
 
 
 def _walk(thing: Any, path: str, seen: dict[int, Any]) -> Iterator[tuple[str, Any]]:
