@@ -1,4 +1,5 @@
-"""The examples in a document run: each ```python block is executed, each ```pycon block is a doctest.
+"""The examples in a document run: each ```python block is executed, each ```pycon block is a doctest, and so is each
+```console block, of `tinygraph` commands.
 
 The blocks of one file are one program, in reading order. There is no way to skip a block: what cannot run is no
 example. The tests run them, and so does whoever builds the site, which shows the pictures that they save.
@@ -6,7 +7,9 @@ example. The tests run them, and so does whoever builds the site, which shows th
 
 import contextlib
 import doctest
+import io
 import re
+import shlex
 import traceback
 from pathlib import Path
 from typing import NamedTuple
@@ -72,7 +75,42 @@ def run_session(block: Block, name: str, filename: str, namespace: dict) -> None
         raise ExampleError(f"{name}:{block.line}: this session prints something else\n\n{''.join(report)}")
 
 
-RUN = {"python": run_python, "pycon": run_session}
+def run_commands(block: Block, name: str, filename: str, namespace: dict) -> None:
+    """Runs the `$ tinygraph ...` lines of a block; fails if one prints something else or its exit code is not shown.
+
+    What is printed on stderr comes where it is printed. A code other than 0 must be asked for: `$ echo $?`.
+    """
+    from tinygraph.cli import main
+
+    checker, flags = doctest.OutputChecker(), doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    first, *examples = re.split(r"^\$ ", block.text, flags=re.MULTILINE)
+    if first.strip() or not examples:
+        raise ExampleError(f"{name}:{block.line}: a console block begins with a line `$ tinygraph ...`")
+    code, line = 0, block.line
+    for example in examples:
+        command, _, expected = example.replace("\\\n", "").partition("\n")
+        printed = io.StringIO()
+        program, *arguments = shlex.split(command)
+        if command == "echo $?":
+            printed.write(f"{code}\n")
+            code = 0
+        elif code or program != "tinygraph":
+            raise ExampleError(f"{name}:{line}: " + (f"the command before this ended with exit code {code}" if code else
+                                                     f"only tinygraph can be run, not {program}"))
+        else:
+            with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+                try:
+                    code = main(arguments)
+                except SystemExit as error:
+                    code = error.code
+        if not checker.check_output(expected, printed.getvalue(), flags):
+            raise ExampleError(f"{name}:{line}: this command prints something else: {command}\n\n{printed.getvalue()}")
+        line += example.count("\n")
+    if code:
+        raise ExampleError(f"{name}:{line}: the last command ended with exit code {code}")
+
+
+RUN = {"python": run_python, "pycon": run_session, "console": run_commands}
 
 
 def run(document: Path, folder: Path) -> None:

@@ -37,8 +37,13 @@ def test_blocks_of_a_document_share_a_namespace():
         ("```python\na = 1\nb = (\n```\n", r"page\.md:3: this example raises(.|\n)*SyntaxError"),
         ("```pycon\n>>> 1 + 1\n3\n```\n", r"page\.md:2: this session prints something else(.|\n)*Got:\n +2"),
         ("```pycon\n1 + 1\n```\n", r"page\.md:2: this session has no >>> line"),
+        ("```console\n$ tinygraph --version\nx\n```\n", r"page\.md:2: this command prints something else: .*\n\ntiny"),
+        ("```console\n$ tinygraph info x.csv\n...\n```\n", r"page\.md:4: the last command ended with exit code 2"),
+        ("```console\n$ tinygraph info x.csv\n...\n$ echo $?\n0\n```\n", r"page\.md:4: this command prints something"),
+        ("```console\n$ rm -r x\n```\n", r"page\.md:2: only tinygraph can be run, not rm"),
+        ("```console\ntinygraph info\n```\n", r"page\.md:2: a console block begins with a line"),
     ],
-    ids=["raises", "syntax", "session", "no prompt"],
+    ids=["raises", "syntax", "session", "no prompt", "output", "code", "wrong code", "other program", "no command"],
 )
 def test_a_wrong_example_fails_and_says_where(document, message):
     with pytest.raises(ExampleError, match=message):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike
+from numpy.typing import DTypeLike, NDArray
 
 from .dataset import Batches, Dataset, Scaler, standardize
 from .errors import DataError
@@ -32,6 +32,7 @@ __all__ = [
     "mnist",
     "read_csv",
     "read_idx",
+    "read_idx_images",
     "read_idx_pair",
     "read_images",
     "read_npz",
@@ -102,13 +103,17 @@ def read_idx_pair(
         if "images" not in images.name or not labels.exists():
             missing = f"{labels.name} beside it" if "images" in images.name else '"images" in the name of the file'
             raise DataError(images, f"expected {missing}, to find its labels; say where they are (labels=)")
-    pixels, y = read_idx(images), read_idx(labels)
-    if y.dtype.kind not in "iu" or y.shape != pixels.shape[:1] or not y.size:
-        raise DataError(labels, f"expected integers of shape {pixels.shape[:1]}, a label for each of the images in "
+    X, y = read_idx_images(images, dtype), read_idx(labels)
+    if y.dtype.kind not in "iu" or y.shape != X.shape[:1] or not y.size:
+        raise DataError(labels, f"expected integers of shape {X.shape[:1]}, a label for each of the images in "
                                 f"{images}, found {y.dtype} of shape {y.shape}")
-    X = np.divide(pixels, 255, dtype=dtype) if pixels.dtype == np.uint8 else pixels.astype(dtype)
-    if X.ndim == 3:
-        X = X[:, np.newaxis]
     if y.min() < 0:
         raise DataError(labels, f"expected labels from 0 on, found {y.min()}")
     return Dataset(X, y.astype(np.int64), (), tuple(map(str, range(y.max() + 1))), images.name)
+
+
+def read_idx_images(path: str | Path, dtype: DTypeLike = np.float64) -> NDArray[Any]:
+    """Images in an IDX file as (n, 1, height, width), bytes as numbers from 0 to 1."""
+    pixels = read_idx(path)
+    X = np.divide(pixels, 255, dtype=dtype) if pixels.dtype == np.uint8 else pixels.astype(dtype)
+    return X[:, np.newaxis] if X.ndim == 3 else X

@@ -55,6 +55,15 @@ def read_images(
     return Dataset(X, np.array([label for _, label in files]), (), tuple(each.name for each in classes), folder.name)
 
 
+def suffixes() -> set[str]:
+    """What the names of images end with, as far as Pillow is there to read them."""
+    try:
+        from PIL import Image
+    except ModuleNotFoundError:
+        return {".png", ".jpg", ".jpeg"}  # so that what is missing is said
+    return set(Image.registered_extensions())
+
+
 def visible(folder: Path) -> list[Path]:
     return sorted(each for each in folder.iterdir() if not each.name.startswith("."))
 

@@ -1,17 +1,28 @@
 """The `tinygraph` command: reads its arguments and hands them to the module that does the work.
 
-A subcommand is one function below that adds a parser and names, with `set_defaults(run=...)`, what to call with the
-parsed arguments; it returns the exit code. What a subcommand needs is imported when it runs, so that `--help` is quick.
+A subcommand is a function that adds a parser and names, with `set_defaults(run=...)`, what to call with the parsed
+arguments; it returns the exit code. What a subcommand needs is imported when it runs, so that `--help` is quick.
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import tinygraph
 
+from . import parsers
+from .errors import UserError
+
 __all__ = ["main"]
+
+EXIT_CODES = """exit codes:
+  0  done
+  1  done, but a check failed, a bar was missed or training diverged
+  2  arguments or files that make no sense; nothing was done
+  130  stopped with Ctrl-C
+"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -19,17 +30,35 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     As is usual with argparse, `--help`, `--version` and arguments that make no sense end in SystemExit.
     """
-    parser = argparse.ArgumentParser(prog="tinygraph", description="An autodiff engine on NumPy.")
+    parser = argparse.ArgumentParser(
+        prog="tinygraph", description="Train networks, and prove gradients, with an autodiff engine on NumPy.",
+        epilog=EXIT_CODES, formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--version", action="version", version=f"%(prog)s {tinygraph.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    parsers.add_train(commands)
+    parsers.add_evaluate(commands)
+    parsers.add_predict(commands)
+    parsers.add_info(commands)
     add_demo(commands)
     add_check(commands)
     arguments = parser.parse_args(argv)
     try:
         exit_code: int = arguments.run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:  # who reads the output has seen enough; nothing is left to be flushed at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except OSError as error:
-        print(f"tinygraph: {error.strerror}: {error.filename}" if error.filename else error, file=sys.stderr)
+        text = f"{error.strerror}: {error.filename}" if error.filename else error
+        print(f"tinygraph: {text}", file=sys.stderr)
         return 2
+    except (UserError, MemoryError) as error:
+        print(f"tinygraph: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("tinygraph: stopped", file=sys.stderr)
+        return 130
     return exit_code
 
 
@@ -43,7 +72,7 @@ def add_demo(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     )
     parser.add_argument("--out", type=Path, default=Path("tinygraph-demo"), metavar="FOLDER",
                         help="where the pictures go (default: %(default)s)")
-    parser.add_argument("--seed", type=seed, default=0,
+    parser.add_argument("--seed", type=parsers.seed, default=0,
                         help="of the random numbers in (c), (d) and (f), 0 or more (default: %(default)s)")
     parser.set_defaults(run=run_demo)
 
@@ -80,16 +109,7 @@ def run_check(arguments: argparse.Namespace) -> int:
     try:
         found = reports(arguments.target, arguments.inputs, arguments.gradient, arguments.order)
     except (ImportError, AttributeError, TypeError) as error:
-        print(f"tinygraph: {error}", file=sys.stderr)
-        return 2
+        raise UserError(str(error)) from error
     for report in found:
         print(report)
     return 0 if all(found) else 1
-
-
-def seed(text: str) -> int:
-    """The integer that `text` says, for argparse: ValueError, which argparse reports, if it is none or negative."""
-    value = int(text)
-    if value < 0:
-        raise ValueError(text)
-    return value
