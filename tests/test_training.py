@@ -14,7 +14,7 @@ import tinygraph as tg
 from tinygraph import checkpoints, nn
 from tinygraph.states import states
 from tinygraph.training import History, NotFiniteError, evaluate, fit, steps
-from tinygraph.training.batches import Arrays
+from tinygraph.training.batches import batches_of
 from tinygraph.training.progress import duration
 
 pytestmark = pytest.mark.usefixtures("private_cache")
@@ -127,6 +127,18 @@ def test_every_sample_once_an_epoch():
     first, second = np.concatenate(seen[:7]), np.concatenate(seen[7:])
     assert sorted(first) == sorted(second) == list(range(50))
     assert not np.array_equal(first, second)
+
+
+def test_a_single_sample_is_not_left_alone():
+    for samples, expected in ((33, [33]), (97, [32, 32, 33]), (98, [32, 32, 32, 2]), (1, [1]), (64, [32, 32])):
+        batches = batches_of((np.arange(samples), np.arange(samples)), 32, shuffle=True)
+        assert [len(y) for _, (_, y) in batches.epoch(0)] == expected
+        assert len(batches) == len(expected)
+        assert sorted(np.concatenate([y for _, (_, y) in batches.epoch(3)])) == list(range(samples))
+    assert [len(y) for _, (_, y) in batches_of((X[:3], Y[:3]), 1).epoch(0)] == [1, 1, 1]
+    rng = np.random.default_rng(0)
+    net = nn.Sequential(nn.Linear(3, 4, rng=rng), nn.BatchNorm(4), nn.Linear(4, 2, rng=rng))
+    fit(net, (X[:33], Y[:33]), loss=nn.cross_entropy, optimizer=Momentum(net), epochs=1, progress=False)
 
 
 def test_structures_and_datasets():
@@ -473,6 +485,17 @@ def test_checkpoints_are_as_frequent_as_asked(tmp_path):
     assert checkpoints.read(path).metadata["training"]["epoch"] == 5
 
 
+def test_what_cannot_be_written_is_known_at_the_start(tmp_path):
+    steps = []
+    for path in ("x.bin", "no/x.npz"):
+        with pytest.raises((ValueError, FileNotFoundError)):
+            trained(checkpoint=tmp_path / path, callbacks=[lambda run: steps.append(1)])
+    with pytest.raises(TypeError, match="metadata"):
+        trained(checkpoint=tmp_path / "x.npz", metadata={"a": X}, callbacks=[lambda run: steps.append(1)])
+    assert not steps
+    assert not os.listdir(tmp_path)
+
+
 def test_what_is_not_the_same_training(tmp_path):
     path = tmp_path / "x.npz"
     trained(checkpoint=path)
@@ -724,7 +747,7 @@ def test_the_larger_the_sooner():
     for width in (4, 100, 2000):
         net = nn.Linear(width, 2, rng=0)
         data = np.zeros((8, width)), np.zeros(8, int)
-        source = Arrays(data, 8, 0, False)
+        source = batches_of(data, 8)
         stepper = steps.Stepper(net, nn.cross_entropy, Momentum(net), source, "auto", False)
         stepper.pays(data, 1000)
         needed.append(stepper.needed)
@@ -870,6 +893,7 @@ def test_history_as_a_picture(tmp_path):
         ({"monitor": "validation loss"}, ValueError, "monitor='validation loss': there will be the columns loss"),
         ({"callbacks": ["print"]}, TypeError, "a callback is a function of the Run"),
         ({"loss": lambda outputs, y: 1.0}, TypeError, "the loss is no node"),
+        ({"resume": True}, ValueError, "name it with checkpoint="),
         ({"compile": "always"}, ValueError, "compile='always': choose"),
         ({"seed": -1}, ValueError, "seed is an integer of 0 or more, not -1"),
         ({"min_delta": -1}, ValueError, "min_delta is a number of 0 or more"),

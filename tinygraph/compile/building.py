@@ -96,7 +96,8 @@ def _build(source: str, flags: list[str], library: Path) -> None:
         code.write_text(source)
         for extra in ([], ["-DSCALAR_MATH"]):  # an older libm has fewer vector functions
             result = subprocess.run([*compiler(), *flags, *extra, str(code), "-o", str(built), "-lm"],
-                                    capture_output=True, text=True, check=False)
+                                    capture_output=True, text=True, check=False,
+                                    process_group=0 if os.name == "posix" else None)  # Ctrl-C is not for the compiler
             if result.returncode == 0:
                 break
         else:

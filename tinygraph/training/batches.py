@@ -20,46 +20,48 @@ Batch = tuple[Any, ...]
 
 
 class Arrays:
-    """Data in memory."""
+    """Data in memory, or some rows of them.
 
-    def __init__(self, data: Any, batch_size: int, seed: int, shuffle: bool, what: str = "data") -> None:
-        names = ("X", "y", "weights")
-        self.parts: Batch = tuple(mapped(plain_array, part) for part in data)
-        sizes = {name + path: len(leaf) if leaf.ndim else None
-                 for name, part in zip(names, self.parts, strict=False) for path, leaf in leaves(part)}
-        self.samples = min(size or 0 for size in sizes.values())
-        if not self.samples or set(sizes.values()) != {self.samples}:
-            raise ValueError(f"{what} must have the same number of samples, one or more, along the first axis of each "
-                             f"array: {', '.join(f'{name} has {size}' for name, size in sizes.items())}")
-        self.batch_size, self.seed, self.shuffle = min(batch_size, self.samples), seed, shuffle
+    The last batch of an epoch may be smaller, but a single sample goes with the batch before: batch normalisation could
+    not do with one.
+    """
+
+    def __init__(self, parts: Batch, rows: np.ndarray, batch_size: int, seed: int, shuffle: bool) -> None:
+        self.parts, self.rows, self.seed, self.shuffle = parts, rows, seed, shuffle
+        self.samples = len(rows)
+        self.batch_size = size = min(batch_size, self.samples)
+        self.ends = [*range(size, self.samples, size), self.samples]
+        if len(self.ends) > 1 and size > 1 and self.samples % size == 1:
+            del self.ends[-2]
 
     def __len__(self) -> int:
-        return -(-self.samples // self.batch_size)
+        return len(self.ends)
 
     def epoch(self, number: int, start: int = 0) -> Iterator[tuple[Any, Batch]]:
         """The tickets and batches of one epoch, from the one with the number `start`."""
-        order = (np.random.default_rng([self.seed, number + 1]).permutation(self.samples) if self.shuffle
-                 else np.arange(self.samples))
-        for first in range(start * self.batch_size, self.samples, self.batch_size):
-            ticket = order[first:first + self.batch_size]
+        order = self.rows
+        if self.shuffle:
+            order = order[np.random.default_rng([self.seed, number + 1]).permutation(self.samples)]
+        for first, end in list(zip([0, *self.ends[:-1]], self.ends, strict=True))[start:]:
+            ticket = order[first:end]
             yield ticket, self.again(ticket)
 
-    def again(self, order: np.ndarray) -> Batch:
-        """The samples with these numbers."""
-        return tuple([part.take(order, 0) if part.__class__ is np.ndarray
-                      else mapped(lambda leaf: leaf.take(order, 0), part) for part in self.parts])
+    def again(self, ticket: np.ndarray) -> Batch:
+        return tuple([part.take(ticket, 0) if part.__class__ is np.ndarray
+                      else mapped(lambda leaf: leaf.take(ticket, 0), part) for part in self.parts])
 
-    def split(self, fraction: float) -> tuple[Batch, Batch]:
-        """All but that fraction of the samples, and the fraction, drawn at random."""
+    def split(self, fraction: float, batch_size: int) -> tuple[Arrays, Arrays]:
+        """All but that fraction of the samples, and the fraction, drawn at random, in its own size of batches."""
         held_out = max(1, round(fraction * self.samples))
         if held_out >= self.samples:
             raise ValueError(f"validation={fraction} of {self.samples} samples leaves none to train with")
-        order = np.random.default_rng([self.seed, 0]).permutation(self.samples)
-        return self.again(np.sort(order[held_out:])), self.again(np.sort(order[:held_out]))
+        rows = self.rows[np.random.default_rng([self.seed, 0]).permutation(self.samples)]
+        return (Arrays(self.parts, np.sort(rows[held_out:]), self.batch_size, self.seed, self.shuffle),
+                Arrays(self.parts, np.sort(rows[:held_out]), batch_size, self.seed, False))
 
     def uses(self, ticket: np.ndarray, epochs: int) -> int:
         """How many batches of this size there will be."""
-        return epochs * (self.samples // self.batch_size if len(ticket) == self.batch_size else 1)
+        return epochs * np.diff(self.ends, prepend=0).tolist().count(len(ticket))
 
     def nbytes(self, ticket: np.ndarray) -> int:
         return ticket.nbytes
@@ -112,7 +114,14 @@ def batches_of(data: Any, batch_size: int, seed: int = 0, shuffle: bool = False,
         if len(data) not in (2, 3):
             raise TypeError(f"{what} is a tuple of {len(data)}: give (X, y), (X, y, weights) or an iterable of such "
                             "batches")
-        return Arrays(data, batch_size, seed, shuffle, what)
+        parts = tuple(mapped(plain_array, part) for part in data)
+        sizes = {name + path: len(leaf) if leaf.ndim else None
+                 for name, part in zip(("X", "y", "weights"), parts, strict=False) for path, leaf in leaves(part)}
+        samples = min(size or 0 for size in sizes.values())
+        if not samples or set(sizes.values()) != {samples}:
+            raise ValueError(f"{what} must have the same number of samples, one or more, along the first axis of each "
+                             f"array: {', '.join(f'{name} has {size}' for name, size in sizes.items())}")
+        return Arrays(parts, np.arange(samples), batch_size, seed, shuffle)
     if isinstance(data, np.ndarray) or not hasattr(data, "__iter__"):
         raise TypeError(f"{what} is of type {type(data).__name__}: give (X, y), (X, y, weights) or an iterable of such "
                         "batches")

@@ -41,7 +41,8 @@ def fit(model: Any, data: Any, *, loss: Callable[..., Any], optimizer: Any, epoc
     data: (X, y) or (X, y, weights), arrays with the samples along the first axis; anything with `.X` and `.y`; or an
         iterable of such batches that can be gone through once an epoch. X and y may be structures of arrays.
     loss: a function (outputs, y) -> one number, called with weights= if the data have weights.
-    batch_size, shuffle, seed: arrays are shuffled anew in each epoch and cut; the last batch may be smaller.
+    batch_size, shuffle, seed: arrays are shuffled anew in each epoch and cut. The last batch may be smaller, but a
+        single sample goes with the batch before.
     validation: a fraction of the arrays, drawn by `seed` and held out; or data of its own. Its loss and metrics are
         those of `nn.inference(model)` after each epoch; those of the training data are means over its steps.
     metrics: names ("accuracy", "top_5_accuracy", "mean_absolute_error", "mean_squared_error", "r2") or functions
@@ -53,7 +54,7 @@ def fit(model: Any, data: Any, *, loss: Callable[..., Any], optimizer: Any, epoc
     compile: "auto" compiles the step for batches that come often enough, and where it cannot says so once and runs
         eagerly; True or False decide.
     progress: a bar at a terminal (extra `progress`), else a line an epoch; False for silence.
-    checkpoint, every: a file to which all is saved after every so many epochs, and at the end.
+    checkpoint, every: a file to which all is saved at the start, after every so many epochs, and at the end.
     resume: go on from that file, if it is there.
     metadata: what else the file says, as for `checkpoints.save`; "training" is taken.
 
@@ -66,29 +67,15 @@ def fit(model: Any, data: Any, *, loss: Callable[..., Any], optimizer: Any, epoc
         raise ValueError(f"min_delta is a number of 0 or more, not {min_delta!r}")
     if compile not in (True, False, "auto"):
         raise ValueError(f"compile={compile!r}: choose True, False or 'auto'")
-    source = batches_of(data, batch_size, seed, shuffle)
-    held_out = None
-    if isinstance(validation, float):
-        if not isinstance(source, Arrays) or not 0 < validation < 1:
-            raise ValueError(f"validation={validation}: give a fraction between 0 and 1 of data in arrays, or data")
-        rest, held = source.split(validation)
-        source, held_out = Arrays(rest, batch_size, seed, shuffle), batches_of(held, max(batch_size, EVALUATED))
-    elif validation is not None:
-        held_out = batches_of(validation, max(batch_size, EVALUATED), what="validation")
-    if isinstance(source, Batches) and epochs > 1 and isinstance(data, Iterator):
-        raise ValueError(f"data can be gone through once only, and epochs={epochs}: give a list, or an object whose "
-                         "__iter__ begins anew")
+    if resume and checkpoint is None:
+        raise ValueError("resume=True goes on from a file: name it with checkpoint=")
+    source, held_out = _sources(data, validation, epochs, batch_size, seed, shuffle)
     measured = [metric_of(given) for given in metrics]
     watched = [of_batches("loss", loss), *measured]
     history = _history(watched, monitor, held_out is not None, min_delta)
     run = Run(model, optimizer, history)
     callbacks = list(callbacks)
-    for callback in callbacks:
-        if not (callable(callback) or hasattr(callback, "on_epoch") or hasattr(callback, "on_step")):
-            raise TypeError(f"a callback is a function of the Run or has on_epoch or on_step, not {callback!r}")
-    on_step = [callback.on_step for callback in callbacks if hasattr(callback, "on_step")]
-    on_epoch = [callback.on_epoch if hasattr(callback, "on_epoch") else callback for callback in callbacks
-                if hasattr(callback, "on_epoch") or not hasattr(callback, "on_step")]
+    on_step, on_epoch = _sorted(callbacks)
     stepper = Stepper(model, loss, optimizer, source, compile, bool(measured))
     best = {} if patience is None else {name: State(state.value) for name, state in states(model).items()}
     keeper = None
@@ -102,6 +89,8 @@ def fit(model: Any, data: Any, *, loss: Callable[..., Any], optimizer: Any, epoc
                 raise FileExistsError(f"{os.fspath(checkpoint)} is there already: resume=True goes on from it; to "
                                       "begin anew, give another name or delete it")
             keeper.load()
+        else:
+            keeper.save()  # what cannot be written is better known now
     shown = progress_of(progress, epochs, run.epoch, len(source), run.step)
 
     def ended() -> bool:
@@ -201,6 +190,32 @@ def _add(sums: dict[str, Sums], watched: Sequence[Metric], loss: float, outputs:
     parts = [np.array([loss * n, n])] + [metric.sums(outputs, batch[1], weights) for metric in watched[1:]]
     for metric, part in zip(watched, parts, strict=True):
         sums[metric.name] = sums[metric.name] + part if metric.name in sums else part
+
+
+def _sources(data: Any, validation: Any, epochs: int, batch_size: int, seed: int,
+             shuffle: bool) -> tuple[Arrays | Batches, Arrays | Batches | None]:
+    """What to train with, and what to validate with."""
+    source = batches_of(data, batch_size, seed, shuffle)
+    if isinstance(source, Batches) and epochs > 1 and isinstance(data, Iterator):
+        raise ValueError(f"data can be gone through once only, and epochs={epochs}: give a list, or an object whose "
+                         "__iter__ begins anew")
+    evaluated = max(batch_size, EVALUATED)
+    if not isinstance(validation, float):
+        return source, None if validation is None else batches_of(validation, evaluated, what="validation")
+    if not isinstance(source, Arrays) or not 0 < validation < 1:
+        raise ValueError(f"validation={validation}: give a fraction between 0 and 1 of data in arrays, or data")
+    return source.split(validation, evaluated)
+
+
+def _sorted(callbacks: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+    """What to call after each step, and after each epoch."""
+    for callback in callbacks:
+        if not (callable(callback) or hasattr(callback, "on_epoch") or hasattr(callback, "on_step")):
+            raise TypeError(f"a callback is a function of the Run or has on_epoch or on_step, not {callback!r}")
+    on_step = [callback.on_step for callback in callbacks if hasattr(callback, "on_step")]
+    on_epoch = [getattr(callback, "on_epoch", callback) for callback in callbacks
+                if hasattr(callback, "on_epoch") or not hasattr(callback, "on_step")]
+    return on_step, on_epoch
 
 
 def _history(watched: Sequence[Metric], monitor: str | None, validated: bool, min_delta: float) -> History:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 
 class Progress(Protocol):
-    """What `fit` tells while it runs. A silent one is the base of the others."""
+    """What `fit` tells while it runs."""
 
     def step(self, loss: float) -> None: ...
 

@@ -92,7 +92,8 @@ class Stepper:
         try:
             result = self.run(batch, compiled)
         except KeyboardInterrupt:
-            self.rewind(len(self.kept))  # a compiled step may have been half done
+            if compiled:  # the step may have been half done
+                self.rewind()
             raise
         loss, outputs = result if self.with_outputs else (result, None)
         self.kept.append((ticket, compiled and self.compiled is not None))
@@ -110,7 +111,7 @@ class Stepper:
         whole = self.source.batch_size
         if self.needed is None:
             try:
-                program = self.compiled.trace(*self.source.again(np.arange(whole)))
+                program = self.compiled.trace(*self.source.again(self.source.rows[:whole]))
                 size = sum(var.size for var in program.variables())
                 self.needed = STEPS_PER_INSTRUCTION * len(program.instructions) / (1 + size / ENTRIES)
             except Exception:
@@ -148,10 +149,10 @@ class Stepper:
         for state, version in zip(self.states, versions, strict=True):
             state._version = version
 
-    def rewind(self, steps: int) -> None:
-        """Put the states where they were after that many of the kept steps."""
+    def rewind(self) -> None:
+        """Put the states where they were after the kept steps."""
         self.restore(self.before)
-        for ticket, compiled in self.kept[:steps]:
+        for ticket, compiled in self.kept:
             self.run(self.source.again(ticket), compiled)
 
     def blame(self, sign: str) -> NotFiniteError:
