@@ -10,6 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import tinygraph as tg
 from tinygraph import nn, optim
+from tinygraph.optim import optimizers
 from tinygraph.states import states
 
 from .references.make_optim import AT, OPTIMIZERS, start
@@ -74,14 +75,14 @@ def test_lion_is_its_paper():
 
 
 SCHEDULES = {
-    "step_decay": optim.step_decay(0.5, 7, 0.3),
-    "multi_step": optim.multi_step(0.5, [5, 11, 30], 0.3),
-    "exponential": optim.exponential(0.5, 0.9),
-    "cosine": optim.cosine(0.5, 40, 0.01),
-    "cosine_restarts": optim.cosine_restarts(0.5, 9, 1, 0.01),
-    "cosine_restarts, growing": optim.cosine_restarts(0.5, 3, 2, 0.01),
-    "one_cycle": optim.one_cycle(0.5, 40),
-    "warm_up": optim.warm_up(0.5, 8, 0.25),
+    "step_decay": optim.Step(0.5, 7, 0.3),
+    "multi_step": optim.MultiStep(0.5, [5, 11, 30], 0.3),
+    "exponential": optim.Exponential(0.5, 0.9),
+    "cosine": optim.Cosine(0.5, 40, 0.01),
+    "cosine_restarts": optim.CosineRestarts(0.5, 9, 1, 0.01),
+    "cosine_restarts, growing": optim.CosineRestarts(0.5, 3, 2, 0.01),
+    "one_cycle": optim.OneCycle(0.5, 40),
+    "warm_up": optim.WarmUp(0.5, 8, 0.25),
 }
 
 
@@ -102,10 +103,39 @@ def test_plateau_is_that_of_pytorch():
 
 
 def test_after_a_warm_up_the_schedule_begins():
-    schedule = optim.warm_up(optim.cosine(1.0, 10), 5)
+    schedule = optim.WarmUp(optim.Cosine(1.0, 10), 5)
     assert_allclose([schedule(t) for t in (0, 1, 5, 10, 15, 100)], [0, 0.2, 1, 0.5, 0, 0], atol=1e-15)
-    assert optim.cosine(1.0, 10)(1000) == 0
-    assert optim.one_cycle(1.0, 10)(1000) == pytest.approx(1 / 25 / 1e4)
+    assert optim.Cosine(1.0, 10)(1000) == 0
+    assert optim.OneCycle(1.0, 10)(1000) == pytest.approx(1 / 25 / 1e4)
+
+
+def test_waves_begin_anew_at_the_very_step():
+    for growth, steps in ((2, 7), (3, 5), (10, 3)):
+        schedule, start = optim.CosineRestarts(1.0, steps, growth), 0
+        while start < 10**7:
+            assert schedule(start) == 1.0
+            assert start == 0 or schedule(start - 1) < 0.5
+            start, steps = start + steps, steps * growth
+
+
+@pytest.mark.parametrize("target", [None, "numpy"])
+def test_a_plateau_inside_a_warm_up_is_remembered_and_followed(target):
+    p = tg.Parameter(np.zeros(1))
+    plateau = optim.Plateau(1.0, factor=0.5, patience=0)
+    optimizer = optim.SGD(p, lr=optim.WarmUp(plateau, 2))
+    assert {"learning_rate.lr.rate", "learning_rate.lr.best", "learning_rate.lr.waited"} < {*states(optimizer)}
+
+    def step():
+        np.sum(p).backprop()
+        optimizer.step()
+
+    step = step if target is None else tg.compile(step, target=target)
+    seen = []
+    for metric in (3.0, 2.0, 2.0, np.nan, 1.0):
+        step()
+        seen.append(-p.value.item())
+        plateau.observe(metric)
+    assert_allclose(np.diff(seen, prepend=0), [0, 0.5, 1, 0.5, 0.25])
 
 
 # --------------------------------------------------------------------------------------------------- eager and compiled
@@ -182,6 +212,47 @@ def test_its_states_are_all_that_it_remembers(name):
         assert_array_equal(a.value, b.value)
 
 
+def test_a_gradient_is_used_once():
+    p = tg.Parameter(np.ones(2))
+    optimizer = optim.SGD(p, lr=0.1)
+    for x in (1.0, 2.0):
+        np.sum(p * x).backprop(accumulate=True)
+    optimizer.step()
+    assert_allclose(p.value, 0.7)
+    with pytest.raises(RuntimeError, match="has no gradient: call"):
+        optimizer.step()
+    np.sum(p).backprop(accumulate=True)
+    optimizer.step()
+    assert_allclose(p.value, 0.6)
+
+
+@pytest.mark.parametrize("name", CONFIGURED)
+def test_large_arrays_are_moved_as_small_ones(name, monkeypatch):
+    moved = []
+    for block in (optimizers.BLOCK, 4):
+        monkeypatch.setattr(optimizers, "BLOCK", block)
+        ps = [*parameters(np.float32), tg.Parameter(np.asfortranarray(np.arange(15.0, dtype=np.float32).reshape(5, 3)))]
+        step = steps_of(ps, CONFIGURED[name](ps))
+        for _ in range(3):
+            step()
+        moved.append([p.value for p in ps])
+    for a, b in zip(*moved, strict=True):
+        assert_allclose(a, b, rtol=1e-6)
+
+
+def test_a_gradient_of_another_shape_is_refused_in_a_trace():
+    p = tg.Parameter(np.ones(2))
+    optimizer = optim.SGD(p)
+
+    @tg.compile
+    def step(x):
+        p.grad = np.sum(x * p)
+        optimizer.step()
+
+    with pytest.raises(ValueError, match="has a gradient of shape"):
+        step(1.0)
+
+
 # -------------------------------------------------------------------------------------------------------------- groups
 
 def test_groups_have_options_of_their_own():
@@ -192,10 +263,11 @@ def test_groups_have_options_of_their_own():
     assert [list(group.parameters) for group in optimizer.groups] == [["0", "1"], ["layers.0.W", "layers.1.W"]]
     before = {path: p.value.copy() for path, p in model.parameters().items()}
     nn.mean_squared_error(model(np.ones((4, 3))), np.ones((4, 1))).backprop()
+    grads = {path: p.grad for path, p in model.parameters().items()}
     optimizer.step()
     for path, p in model.parameters().items():
         lr, decay = (0.5, 0.0) if path.endswith(".b") else (0.1, 0.1)
-        assert_allclose(p.value, before[path] * (1 - lr * decay) - lr * p.grad)
+        assert_allclose(p.value, before[path] * (1 - lr * decay) - lr * grads[path])
     optimizer.lr = 0.2
     assert [optimizer.groups[0].lr, optimizer.lr] == [0.5, 0.2]
 
@@ -204,17 +276,25 @@ def test_groups_have_options_of_their_own():
     (lambda ps: optim.SGD(ps, lr=-1), ValueError, "lr must be a number >= 0, not -1"),
     (lambda ps: optim.SGD(ps, lr=np.nan), ValueError, "lr must be a number"),
     (lambda ps: optim.SGD(ps, lr="fast"), ValueError, "lr must be a number"),
-    (lambda ps: optim.Adam(ps, beta1=1.0), ValueError, r"beta1 must lie in \[0, 1\)"),
+    (lambda ps: optim.Adam(ps, beta1=1.0), ValueError, r"beta1 must be a number in \[0, 1\)"),
     (lambda ps: optim.Adam(ps, l2=-0.1), ValueError, "l2 must be a number >= 0"),
     (lambda ps: optim.Adam([]), ValueError, "no parameter"),
     (lambda ps: optim.Adam([{"parameters": ps, "momentum": 1}]), ValueError, "'momentum'"),
     (lambda ps: optim.Adam([{"lr": 1}]), ValueError, "'parameters'"),
-    (lambda ps: optim.Average(ps, decay=1.0), ValueError, "decay"),
-    (lambda ps: optim.cosine(0.1, 0), ValueError, "steps must be above 0"),
-    (lambda ps: optim.one_cycle(0.1, 10, rise=1.0), ValueError, "rise"),
+    (lambda ps: optim.Average(optim.SGD(ps), decay=1.0), ValueError, "decay"),
+    (lambda ps: optim.Average(ps), TypeError, "give it an optimizer"),
+    (lambda ps: optim.SGD(ps, clip_norm=-1.0), ValueError, "clip_norm must be a number"),
+    (lambda ps: optim.SGD(ps, nesterov=True), ValueError, "give momentum"),
+    (lambda ps: optim.SGD([{"parameters": ps[0], "momentum": 0.5}, {"parameters": ps[1]}]), ValueError, "all groups"),
+    (lambda ps: optim.SGD(tg.Parameter(np.ones(2) * 1j)), TypeError, "complex"),
+    (lambda ps: optim.CosineRestarts(0.1, 10, growth=1.5), ValueError, "growth"),
+    (lambda ps: optim.WarmUp(0.1, 10, start=2), ValueError, "start"),
+    (lambda ps: optim.clip_by_norm(ps, 1.0), ValueError, "no parameter with a gradient"),
+    (lambda ps: optim.Cosine(0.1, 0), ValueError, "steps must be a number above 0"),
+    (lambda ps: optim.OneCycle(0.1, 10, rise=1.0), ValueError, "rise"),
     (lambda ps: optim.Plateau(0.1, factor=1.5), ValueError, "factor"),
     (lambda ps: optim.lbfgs(lambda: 1.0, ps), TypeError, "must be a node"),
-], ids=range(13))
+], ids=range(21))
 def test_what_makes_no_sense_is_refused(make, error, sentence):
     with pytest.raises(error, match=sentence):
         make(parameters())
@@ -232,11 +312,11 @@ def test_a_missing_gradient_is_named_before_anything_changes():
 
 
 def test_a_schedule_is_not_replaced():
-    optimizer = optim.SGD(parameters(), lr=optim.cosine(0.1, 10))
+    optimizer = optim.SGD(parameters(), lr=optim.Cosine(0.1, 10))
     with pytest.raises(TypeError, match="make a new optimizer"):
         optimizer.lr = 0.2
     with pytest.raises(TypeError, match="make a new optimizer"):
-        optim.SGD(parameters(), lr=0.1).lr = optim.cosine(0.1, 10)
+        optim.SGD(parameters(), lr=0.1).lr = optim.Cosine(0.1, 10)
 
 
 # ------------------------------------------------------------------------------------------------------------- helpers
@@ -263,6 +343,32 @@ def test_clipping(compiled):
     assert max(np.abs(p.grad).max() for p in ps) == largest / 2
 
 
+@pytest.mark.parametrize("target", [None, "numpy"])
+def test_clipping_as_an_option_comes_before_l2(target):
+    for options, clip in (({"clip_norm": 0.5}, lambda p: optim.clip_by_norm(p, 0.5)),
+                          ({"clip_value": 0.3}, lambda p: optim.clip_by_value(p, 0.3))):
+        ps, others = parameters(), parameters()
+        step = steps_of(ps, optim.SGD(ps, lr=0.1, l2=0.1, **options), target)
+        optimizer = optim.SGD(others, lr=0.1, l2=0.1)
+        for _ in range(3):
+            step()
+            wave(others).backprop()
+            clip(others)
+            optimizer.step()
+        for a, b in zip(ps, others, strict=True):
+            assert_allclose(a.value, b.value, rtol=1e-13)
+
+
+def test_squares_of_float32_have_room():
+    p = tg.Parameter(np.ones(2, np.float32))
+    p.grad = [3e30, 4e30]
+    assert optim.clip_by_norm(p, 1.0) == pytest.approx(5e30)
+    assert_allclose(p.grad, [0.6, 0.8], rtol=1e-6)
+    p.grad = [np.nan, 1.0]
+    optim.clip_by_norm(p, 1.0)
+    assert np.isnan(p.grad[0])  # to be found by who looks
+
+
 def test_a_gradient_of_zero_is_not_divided_by():
     p = tg.Parameter(np.zeros(2))
     (p * 0.0).sum().backprop()
@@ -273,14 +379,9 @@ def test_a_gradient_of_zero_is_not_divided_by():
 @pytest.mark.parametrize("target", [None, "numpy"])
 def test_averaged_weights(target):
     ps = parameters()
-    optimizer, average = optim.SGD(ps, lr=0.1), optim.Average(ps, decay=0.8)
-
-    def step():
-        wave(ps).backprop()
-        optimizer.step()
-        average.update()
-
-    step = step if target is None else tg.compile(step, target=target)
+    average = optim.Average(optim.SGD(ps, lr=0.5), decay=0.8)
+    average.lr = 0.1
+    step = steps_of(ps, average, target)
     expected = ps[0].value.copy()
     for _ in range(4):
         step()
@@ -292,6 +393,8 @@ def test_averaged_weights(target):
         raise KeyError
     assert_allclose(inside, expected)
     assert_array_equal(ps[0].value, now)
+    assert average.lr == 0.1
+    assert [*states(average)] == ["optimizer.learning_rate", "optimizer.count", "averages.0", "averages.1"]
 
 
 def test_lbfgs_finds_the_minimum_and_keeps_the_best():

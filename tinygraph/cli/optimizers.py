@@ -24,11 +24,11 @@ RATES = {"sgd": 0.1, "momentum": 0.01, "nesterov": 0.01, "adagrad": 0.01, "lion"
 # (rate, steps of the whole run) -> the rate as a function of the step
 SCHEDULES: dict[str, Callable[[float, int], Any]] = {
     "constant": lambda lr, steps: lr,
-    "step": lambda lr, steps: optim.step_decay(lr, -(-steps // 3)),
-    "exponential": lambda lr, steps: optim.exponential(lr, 0.01 ** (1 / steps)),
-    "cosine": optim.cosine,
-    "one-cycle": optim.one_cycle,
-    "warm-up": lambda lr, steps: optim.warm_up(lr, max(1, steps // 10)),
+    "step": lambda lr, steps: optim.Step(lr, -(-steps // 3)),
+    "exponential": lambda lr, steps: optim.Exponential(lr, 0.01 ** (1 / steps)),
+    "cosine": optim.Cosine,
+    "one-cycle": optim.OneCycle,
+    "warm-up": lambda lr, steps: optim.WarmUp(lr, max(1, steps // 10)),
 }
 
 

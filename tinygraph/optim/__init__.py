@@ -1,8 +1,10 @@
 """Optimizers and what goes with them: schedules of the learning rate, clipping, averaged weights, L-BFGS."""
 
-from .helpers import Average, clip_by_norm, clip_by_value, lbfgs
+from .averaging import Average
+from .clipping import clip_by_norm, clip_by_value
 from .optimizers import SGD, Adagrad, Adam, Adamax, AdamW, Lion, NAdam, Optimizer, RMSProp
-from .schedules import Plateau, cosine, cosine_restarts, exponential, multi_step, one_cycle, step_decay, warm_up
+from .quasi_newton import lbfgs
+from .schedules import Cosine, CosineRestarts, Exponential, MultiStep, OneCycle, Plateau, Step, WarmUp
 
 __all__ = [
     "SGD",
@@ -11,19 +13,19 @@ __all__ = [
     "AdamW",
     "Adamax",
     "Average",
+    "Cosine",
+    "CosineRestarts",
+    "Exponential",
     "Lion",
+    "MultiStep",
     "NAdam",
+    "OneCycle",
     "Optimizer",
     "Plateau",
     "RMSProp",
+    "Step",
+    "WarmUp",
     "clip_by_norm",
     "clip_by_value",
-    "cosine",
-    "cosine_restarts",
-    "exponential",
     "lbfgs",
-    "multi_step",
-    "one_cycle",
-    "step_decay",
-    "warm_up",
 ]

@@ -1,221 +1,302 @@
 """Optimizers: how parameters move, given their gradients, eagerly and in steps that `tg.compile` traces.
 
 All that an optimizer remembers is a `State`: its moments, the number of steps, its rates. So `states(optimizer)` finds
-it, a checkpoint keeps it, and a compiled step neither forgets it nor is traced anew when a rate changes.
+it, a checkpoint keeps it, and a compiled step neither forgets it nor is traced anew when a rate changes. This module
+knows no layer, no loss and no data.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, ClassVar
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar, TypedDict, Unpack
 
 import numpy as np
 
-from ..node import Node, Parameter, State, describe
+from ..node import TRACE, Node, Parameter, State, describe
 from ..states import Borrowed, states
+from .clipping import clipped_by_norm, clipped_by_value
 from .schedules import Schedule
 
-Rate = float | Schedule
+# Arrays that are larger are gone through in parts of so many numbers, whose intermediate results stay in the cache.
+BLOCK = 1 << 14
 
 
-class Group:
-    """Parameters that move by the same options, each with the moments that the optimizer keeps for it."""
+class Common(TypedDict, total=False):
+    """The options of all optimizers: see `Optimizer`."""
 
-    def __init__(self, optimizer: str, parameters: dict[str, Parameter], lr: Rate | None, options: dict[str, float],
-                 moments: Iterable[str]) -> None:
-        self._parameters = Borrowed(parameters)
-        self.options = options
-        self.moments = {name: [State(np.zeros_like(p.value)) for p in parameters.values()] for name in moments}
-        self._optimizer = optimizer
-        self._schedule = lr if callable(lr) else None
-        self._rate = State(np.float64(_above(optimizer, "lr", lr))) if lr is not None and not callable(lr) else None
+    weight_decay: float
+    l1: float
+    l2: float
+    clip_value: float | None
+    clip_norm: float | None
 
-    @property
-    def parameters(self) -> dict[str, Parameter]:
-        """The parameters, each by its path."""
-        found: dict[str, Parameter] = self._parameters.thing
-        return found
+
+class Rated:
+    """What has a learning rate: a number, kept in a state, or a schedule."""
+
+    learning_rate: State | Schedule | None
 
     @property
     def lr(self) -> Any:
-        """The learning rate: a number, a schedule, or None for that of the optimizer. Assign a number to change it."""
-        return self._schedule if self._rate is None else float(self._rate.value)
+        """The learning rate. Assign a number to change it, between compiled steps too.
+
+        A schedule stays: what is compiled would not notice another.
+        """
+        rate = self.learning_rate
+        return float(rate.value) if isinstance(rate, State) else rate
 
     @lr.setter
     def lr(self, lr: float) -> None:
-        if self._rate is None or callable(lr):
-            raise TypeError(f"{self._optimizer}: only a number can be changed, to another number: what is compiled "
-                            "would not notice more; make a new optimizer")
-        self._rate.value = np.float64(_above(self._optimizer, "lr", lr))
+        if not isinstance(self.learning_rate, State) or callable(lr):
+            raise TypeError("lr can only be changed from a number to another number: what is compiled would not "
+                            "notice more; make a new optimizer")
+        self.learning_rate.value = np.float64(number("lr", lr))
 
     def rate(self, t: Any) -> Any:
-        """The rate at step t, or None."""
-        return self._schedule(t) if self._schedule else None if self._rate is None else self._rate.value
+        """The rate of step t = 0, 1, ..., or None."""
+        rate = self.learning_rate
+        return rate.value if isinstance(rate, State) else rate and rate(t)
 
 
-class Optimizer:
+def _kept(lr: Any) -> State | Schedule:
+    return lr if callable(lr) else State(np.float64(number("lr", lr)))
+
+
+class Group(Rated):
+    """Parameters that move by the same options, each with the moments that the optimizer keeps for it.
+
+    lr: None if it is that of the optimizer.
+    """
+
+    def __init__(self, parameters: dict[str, Parameter], lr: Any, options: dict[str, Any],
+                 moments: Iterable[str]) -> None:
+        self._parameters = Borrowed(parameters)  # they are states of the model
+        self.moments = {name: [State(np.zeros_like(p.value)) for p in parameters.values()] for name in moments}
+        self.options = options
+        self.learning_rate = None if lr is None else _kept(lr)
+
+    @property
+    def parameters(self) -> dict[str, Parameter]:
+        """By their paths in what the optimizer was given."""
+        found: dict[str, Parameter] = self._parameters.thing
+        return found
+
+
+class Optimizer(Rated):
     """What all optimizers have in common; use one of those below.
 
     parameters: a model, or anything that holds parameters; or a list of groups, dicts with "parameters" and the options
-        that are different for them, such as `{"parameters": model.head, "lr": 1e-4}`.
+        that are different for them, such as `{"parameters": model.head, "lr": 1e-4}`. What an earlier group holds is
+        no part of a later one.
     lr: the learning rate: a number, or a schedule, a function of the number of steps so far.
-    weight_decay: the share lr * weight_decay by which parameters shrink in each step, apart from the gradient
+    weight_decay: parameters shrink by the factor 1 - lr * weight_decay in each step, apart from the gradient
         (Loshchilov and Hutter, 2019).
     l1, l2: add l1 Σ|p| and l2/2 Σp² to the loss, that is l1 sign(p) and l2 p to the gradient. (PyTorch calls l2
         `weight_decay`, but for AdamW.)
+    clip_value, clip_norm: what is done to the gradients of the loss first, if given; see `clip_by_value` and
+        `clip_by_norm`.
 
-    ValueError for an option outside its domain, or if there is no parameter.
+    ValueError for an option outside its domain, or if there is no parameter; TypeError for complex parameters.
     """
 
     moments: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, parameters: Any, lr: Rate, weight_decay: float = 0.0, l1: float = 0.0, l2: float = 0.0,
-                 **options: float) -> None:
-        name = type(self).__name__
-        options = {"weight_decay": weight_decay, "l1": l1, "l2": l2, **options}
-        self.count = State(np.int64(0))
+    def __init__(self, parameters: Any, lr: float | Schedule, options: dict[str, float], weight_decay: float = 0.0,
+                 l1: float = 0.0, l2: float = 0.0, clip_value: float | None = None,
+                 clip_norm: float | None = None) -> None:
+        options = {**options, "weight_decay": weight_decay, "l1": l1, "l2": l2}
         self.groups: list[Group] = []
         seen: set[Parameter] = set()
         for entry in _entries(parameters):
-            unknown = entry.keys() - {"parameters", "lr", *options}
-            if "parameters" not in entry or unknown:
-                raise ValueError(f"{name}: a group is a dict with 'parameters' and some of "
-                                 f"{', '.join(['lr', *options])}; this one has {', '.join(map(repr, entry))}")
+            if "parameters" not in entry or entry.keys() - {"parameters", "lr", *options}:
+                raise ValueError(f"a group is a dict with 'parameters' and some of {', '.join(['lr', *options])}; "
+                                 f"this one has {', '.join(map(repr, entry))}")
             found = {path: p for path, p in states(entry["parameters"]).items()
                      if isinstance(p, Parameter) and p not in seen}
+            for path, p in found.items():
+                if p.dtype.kind == "c":
+                    raise TypeError(f"{describe(p)} ({path}) is complex: an optimizer moves real parameters; keep the "
+                                    "real and the imaginary part in two")
             seen.update(found.values())
-            given = {**options, **{key: entry[key] for key in options.keys() & entry.keys()}}
-            for key, value in given.items():
-                check_option(name, key, value)
-            self.groups.append(Group(name, found, entry.get("lr"), given, self.moments))
+            given = {name: _checked(name, entry.get(name, value)) for name, value in options.items()}
+            self.groups.append(Group(found, entry.get("lr"), given, self.moments))
         if not seen:
-            raise ValueError(f"{name}: there is no parameter in what it was given, {type(parameters).__name__}")
-        self._base = Group(name, {}, lr, {}, ())
-
-    @property
-    def lr(self) -> Any:
-        """The learning rate of all groups that have none of their own: a number or a schedule. Assign a number."""
-        return self._base.lr
-
-    @lr.setter
-    def lr(self, lr: float) -> None:
-        self._base.lr = lr
+            raise ValueError(f"{type(self).__name__}: there is no parameter in what it was given, "
+                             f"{type(parameters).__name__}")
+        self.learning_rate = _kept(lr)
+        self.clip_value = None if clip_value is None else number("clip_value", clip_value)
+        self.clip_norm = None if clip_norm is None else number("clip_norm", clip_norm)
+        self.count = State(np.int64(0))
 
     def step(self) -> None:
-        """Move each parameter by its gradient, which `loss.backprop()` has set.
+        """Move each parameter by its gradient, which `loss.backprop()` has set; the gradient is None afterwards.
 
-        RuntimeError, before anything has changed, if a parameter has none.
+        RuntimeError, before anything has changed, if a parameter has no gradient.
         """
-        for group in self.groups:
-            for path, p in group.parameters.items():
-                if p.grad is None:
-                    raise RuntimeError(f"{type(self).__name__}: {describe(p)} ({path}) has no gradient: call "
-                                       "loss.backprop() first, and give the optimizer only what the loss depends on")
-        t = self.count.value
+        grads = self._gradients()
+        if self.clip_value is not None:
+            grads = clipped_by_value(grads, self.clip_value)
+        if self.clip_norm is not None:
+            grads, _ = clipped_by_norm(grads, self.clip_norm)
+        t = self.count.value if TRACE.get() else int(self.count.value)
+        rate, rest = self.rate(t), iter(grads)
         for group in self.groups:
             lr = group.rate(t)
-            lr = self._base.rate(t) if lr is None else lr
+            lr = rate if lr is None else lr
             scalars = self.scalars(lr, t + 1.0, group.options)
-            for i, p in enumerate(group.parameters.values()):
-                self._move(p, {name: kept[i] for name, kept in group.moments.items()}, lr, scalars, group.options)
+            if decay := group.options["weight_decay"]:
+                scalars += (1 - lr * decay,)
+            for p, *kept in zip(group.parameters.values(), *group.moments.values(), strict=True):
+                self._move([p, *kept], next(rest), scalars, group.options)
+                p.grad = None
         self.finish(t + 1.0)
         self.count.value = t + 1
 
-    def _move(self, p: Parameter, kept: dict[str, State], lr: Any, scalars: Any, options: dict[str, float]) -> None:
-        grad, value = p.grad, p.value
-        if options["l2"]:
-            grad = grad + options["l2"] * value
-        if options["l1"]:
-            grad = grad + options["l1"] * np.sign(value)
-        if options["weight_decay"]:
-            value = value * weak(1 - lr * options["weight_decay"], value)
-        moments = {name: state.value for name, state in kept.items()}
-        change, moved = self.update(grad, moments, [weak(x, grad) for x in scalars], options)
-        for name, state in kept.items():
-            state.assign(moved[name])
-        p.assign(value - change)
+    def _gradients(self) -> list[Any]:
+        grads = []
+        for group in self.groups:
+            for path, p in group.parameters.items():
+                grad = p.grad
+                if grad is None:
+                    raise RuntimeError(f"{type(self).__name__}: {describe(p)} ({path}) has no gradient: call "
+                                       "loss.backprop() before each step, and give the optimizer only what the loss "
+                                       "depends on")
+                if grad.shape != p.shape:  # assigned in a function that is traced
+                    raise ValueError(f"{type(self).__name__}: {describe(p)} ({path}) has a gradient of shape "
+                                     f"{grad.shape}")
+                grads.append(grad)
+        return grads
+
+    def _move(self, moving: list[State], grad: Any, scalars: Iterable[Any], o: dict[str, float]) -> None:
+        """Give a parameter and its moments their new values."""
+        if TRACE.get():
+            scalars = [x.astype(grad.dtype) if isinstance(x, Node) else float(x) for x in scalars]
+            new = self._moved(grad, *[state.value for state in moving], scalars=scalars, o=o)
+        else:
+            scalars = [float(x) for x in scalars]  # which leave the dtype of arrays as it is
+            old = [grad, *[state._version._value for state in moving]]
+            if grad.size <= BLOCK:
+                new = [np.asarray(x) for x in self._moved(*old, scalars=scalars, o=o)]
+            else:
+                new = [np.empty(x.shape, x.dtype) for x in old[1:]]
+                sources, targets = [x.ravel() for x in old], [x.ravel() for x in new]
+                for start in range(0, grad.size, BLOCK):
+                    part = slice(start, start + BLOCK)
+                    found = self._moved(*[x[part] for x in sources], scalars=scalars, o=o)
+                    for target, x in zip(targets, found, strict=True):
+                        target[part] = x
+        for state, x in zip(moving, new, strict=True):
+            state.assign(x)
+
+    def _moved(self, grad: Any, value: Any, *moments: Any, scalars: list[Any], o: dict[str, float]) -> list[Any]:
+        """The new value and moments, of arrays or nodes. What is changed in place is its own."""
+        if o["l2"]:
+            grad = grad + o["l2"] * value
+        if o["l1"]:
+            grad = grad + o["l1"] * np.sign(value)
+        if o["weight_decay"]:
+            *scalars, factor = scalars
+            value = value * factor
+        change, *new = self.update(grad, *moments, *scalars, o)
+        return [value - change, *new]
 
     def scalars(self, lr: Any, t: Any, o: dict[str, float]) -> tuple[Any, ...]:
         """The numbers that `update` needs, the same for all parameters of a group, in step t = 1, 2, ..."""
         return (lr,)
 
-    def update(self, grad: Any, moments: dict[str, Any], scalars: list[Any], o: dict[str, float]) -> Any:
-        """What to subtract from a parameter, and its new moments; o are the options."""
+    def update(self, grad: Any, *args: Any) -> tuple[Any, ...]:
+        """What to subtract from a parameter, and its new moments; args: its moments, the scalars, the options."""
         raise NotImplementedError
 
     def finish(self, t: Any) -> None:
         """What else changes in step t, once all parameters have moved."""
 
 
-def weak(x: Any, like: Any) -> Any:
-    """A number that leaves the dtype of the arrays beside it as it is."""
-    return x.astype(like.dtype) if isinstance(x, Node) else float(x)
-
-
 def _entries(parameters: Any) -> list[Mapping[str, Any]]:
-    if isinstance(parameters, list | tuple) and parameters and all(isinstance(x, Mapping) for x in parameters):
-        return list(parameters)
-    if isinstance(parameters, Iterator):
-        parameters = list(parameters)
+    if isinstance(parameters, Iterable) and not isinstance(parameters, Mapping | Node ) \
+            and not hasattr(parameters, "__dict__"):
+        parameters = list(parameters)  # of a generator, too
+        if parameters and all(isinstance(x, Mapping) for x in parameters):
+            return parameters
     return [{"parameters": parameters}]
 
 
-def _above(optimizer: str, name: str, value: Any) -> float:
+def number(name: str, value: Any, above: bool = False) -> float:
+    """ValueError unless it is a finite number >= 0, or above it."""
     try:
-        if 0 <= value < np.inf:
+        if 0 < value < np.inf or (value == 0 and not above):
             return float(value)
     except TypeError:
         pass
-    raise ValueError(f"{optimizer}: {name} must be a number >= 0, not {value!r}")
+    raise ValueError(f"{name} must be a number {'above' if above else '>='} 0, not {value!r}")
 
 
-_BELOW_ONE = {"momentum", "beta1", "beta2", "decay"}
-
-
-def check_option(optimizer: str, name: str, value: Any) -> None:
-    """ValueError unless it is a number >= 0, and below 1 if it says how much of a moment is kept."""
+def _checked(name: str, value: Any) -> Any:
+    """An option, in its domain; below 1 if it says how much of a moment is kept."""
     if isinstance(value, bool):
-        return
-    _above(optimizer, name, value)
-    if name in _BELOW_ONE and not value < 1:
-        raise ValueError(f"{optimizer}: {name} must lie in [0, 1), not {value!r}")
+        return value
+    if name in ("momentum", "beta1", "beta2", "decay") and not (isinstance(value, float | int) and 0 <= value < 1):
+        raise ValueError(f"{name} must be a number in [0, 1), not {value!r}")
+    return number(name, value)
+
+
+def _mixed(beta: float, kept: Any, new: Any) -> Any:
+    """β kept + (1 - β) new, an array or node of its own."""
+    result = beta * kept
+    result += (1 - beta) * new
+    return result
 
 
 class SGD(Optimizer):
-    """p ← p - lr g; with momentum μ: v ← μ v + g, p ← p - lr v (nesterov: p ← p - lr (g + μ v))."""
+    """p ← p - lr g; with momentum μ: v ← μ v + g, p ← p - lr v; nesterov: p ← p - lr (g + μ v).
 
-    def __init__(self, parameters: Any, lr: Rate = 0.01, *, momentum: float = 0.0, nesterov: bool = False,
-                 weight_decay: float = 0.0, l1: float = 0.0, l2: float = 0.0) -> None:
+    The other arguments are those of `Optimizer`; so for all classes here.
+    """
+
+    def __init__(self, parameters: Any, lr: float | Schedule = 0.01, *, momentum: float = 0.0, nesterov: bool = False,
+                 **common: Unpack[Common]) -> None:
+        if nesterov and not momentum:
+            raise ValueError("nesterov=True is a form of momentum: give momentum= too")
         self.moments = ("velocity",) if momentum else ()  # type: ignore[misc]
-        super().__init__(parameters, lr, weight_decay, l1, l2, momentum=momentum, nesterov=nesterov)
-        if any(bool(group.options["momentum"]) != bool(momentum) for group in self.groups):
-            raise ValueError("SGD: either all groups have momentum, or none")
+        super().__init__(parameters, lr, {"momentum": momentum, "nesterov": nesterov}, **common)
+        _all_or_none(self)
 
-    def update(self, grad: Any, moments: dict[str, Any], scalars: list[Any], o: dict[str, float]) -> Any:
-        (lr,) = scalars
-        if not moments:
-            return lr * grad, {}
-        v = o["momentum"] * moments["velocity"] + grad
-        return lr * (grad + o["momentum"] * v if o["nesterov"] else v), {"velocity": v}
+    def update(self, grad: Any, *args: Any) -> tuple[Any, ...]:
+        *velocity, lr, o = args
+        if not velocity:
+            return (lr * grad,)
+        v = o["momentum"] * velocity[0]
+        v += grad
+        return lr * (grad + o["momentum"] * v if o["nesterov"] else v), v
 
 
 class RMSProp(Optimizer):
-    """s ← α s + (1 - α) g²,  v ← μ v + g / (√s + ε),  p ← p - lr v (Tieleman and Hinton, 2012)."""
+    """s ← α s + (1 - α) g²,  v ← μ v + g / (√s + ε),  p ← p - lr v (Tieleman and Hinton, 2012).
 
-    def __init__(self, parameters: Any, lr: Rate = 0.01, *, decay: float = 0.99, eps: float = 1e-8,
-                 momentum: float = 0.0, weight_decay: float = 0.0, l1: float = 0.0, l2: float = 0.0) -> None:
+    decay: α. momentum: μ.
+    """
+
+    def __init__(self, parameters: Any, lr: float | Schedule = 0.01, *, decay: float = 0.99, eps: float = 1e-8,
+                 momentum: float = 0.0, **common: Unpack[Common]) -> None:
         self.moments = ("square", "velocity") if momentum else ("square",)  # type: ignore[misc]
-        super().__init__(parameters, lr, weight_decay, l1, l2, decay=decay, eps=eps, momentum=momentum)
-        if any(bool(group.options["momentum"]) != bool(momentum) for group in self.groups):
-            raise ValueError("RMSProp: either all groups have momentum, or none")
+        super().__init__(parameters, lr, {"decay": decay, "eps": eps, "momentum": momentum}, **common)
+        _all_or_none(self)
 
-    def update(self, grad: Any, moments: dict[str, Any], scalars: list[Any], o: dict[str, float]) -> Any:
-        s = o["decay"] * moments["square"] + (1 - o["decay"]) * np.square(grad)
-        v = grad / (np.sqrt(s) + o["eps"])
-        if "velocity" not in moments:
-            return scalars[0] * v, {"square": s}
-        v = o["momentum"] * moments["velocity"] + v
-        return scalars[0] * v, {"square": s, "velocity": v}
+    def update(self, grad: Any, *args: Any) -> tuple[Any, ...]:
+        s, *velocity, lr, o = args
+        s = _mixed(o["decay"], s, np.square(grad))
+        root = np.sqrt(s)
+        root += o["eps"]
+        v = grad / root
+        if not velocity:
+            return lr * v, s
+        v += o["momentum"] * velocity[0]
+        return lr * v, s, v
+
+
+def _all_or_none(optimizer: Optimizer) -> None:
+    if len({bool(group.options["momentum"]) for group in optimizer.groups}) > 1:
+        raise ValueError(f"{type(optimizer).__name__}: either all groups have momentum, or none")
 
 
 class Adagrad(Optimizer):
@@ -223,13 +304,16 @@ class Adagrad(Optimizer):
 
     moments = ("square",)
 
-    def __init__(self, parameters: Any, lr: Rate = 0.01, *, eps: float = 1e-10, weight_decay: float = 0.0,
-                 l1: float = 0.0, l2: float = 0.0) -> None:
-        super().__init__(parameters, lr, weight_decay, l1, l2, eps=eps)
+    def __init__(self, parameters: Any, lr: float | Schedule = 0.01, *, eps: float = 1e-10,
+                 **common: Unpack[Common]) -> None:
+        super().__init__(parameters, lr, {"eps": eps}, **common)
 
-    def update(self, grad: Any, moments: dict[str, Any], scalars: list[Any], o: dict[str, float]) -> Any:
-        s = moments["square"] + np.square(grad)
-        return scalars[0] * grad / (np.sqrt(s) + o["eps"]), {"square": s}
+    def update(self, grad: Any, *args: Any) -> tuple[Any, ...]:
+        s, lr, o = args
+        s = s + np.square(grad)
+        root = np.sqrt(s)
+        root += o["eps"]
+        return lr * grad / root, s
 
 
 class Adam(Optimizer):
@@ -240,26 +324,32 @@ class Adam(Optimizer):
 
     moments = ("mean", "square")
 
-    def __init__(self, parameters: Any, lr: Rate = 1e-3, *, beta1: float = 0.9, beta2: float = 0.999,
-                 eps: float = 1e-8, weight_decay: float = 0.0, l1: float = 0.0, l2: float = 0.0) -> None:
-        super().__init__(parameters, lr, weight_decay, l1, l2, beta1=beta1, beta2=beta2, eps=eps)
+    def __init__(self, parameters: Any, lr: float | Schedule = 1e-3, *, beta1: float = 0.9, beta2: float = 0.999,
+                 eps: float = 1e-8, **common: Unpack[Common]) -> None:
+        super().__init__(parameters, lr, {"beta1": beta1, "beta2": beta2, "eps": eps}, **common)
 
     def scalars(self, lr: Any, t: Any, o: dict[str, float]) -> tuple[Any, ...]:
-        return lr / (1 - o["beta1"] ** t), np.sqrt(1 - o["beta2"] ** t)
+        root = np.sqrt(1 - o["beta2"] ** t)
+        return lr * root / (1 - o["beta1"] ** t), o["eps"] * root
 
-    def update(self, grad: Any, moments: dict[str, Any], scalars: list[Any], o: dict[str, float]) -> Any:
-        m = o["beta1"] * moments["mean"] + (1 - o["beta1"]) * grad
-        s = o["beta2"] * moments["square"] + (1 - o["beta2"]) * np.square(grad)
-        rate, root = scalars
-        return rate * m / (np.sqrt(s) / root + o["eps"]), {"mean": m, "square": s}
+    def update(self, grad: Any, *args: Any) -> tuple[Any, ...]:
+        m, s, rate, eps, o = args
+        m = _mixed(o["beta1"], m, grad)
+        s = _mixed(o["beta2"], s, np.square(grad))
+        root = np.sqrt(s)
+        root += eps
+        change = rate * m
+        change /= root
+        return change, m, s
 
 
 class AdamW(Adam):
     """Adam with a decoupled weight decay of 0.01 unless said (Loshchilov and Hutter, 2019)."""
 
-    def __init__(self, parameters: Any, lr: Rate = 1e-3, *, beta1: float = 0.9, beta2: float = 0.999,
-                 eps: float = 1e-8, weight_decay: float = 0.01, l1: float = 0.0, l2: float = 0.0) -> None:
-        super().__init__(parameters, lr, beta1=beta1, beta2=beta2, eps=eps, weight_decay=weight_decay, l1=l1, l2=l2)
+    def __init__(self, parameters: Any, lr: float | Schedule = 1e-3, *, beta1: float = 0.9, beta2: float = 0.999,
+                 eps: float = 1e-8, **common: Unpack[Common]) -> None:
+        common.setdefault("weight_decay", 0.01)
+        super().__init__(parameters, lr, beta1=beta1, beta2=beta2, eps=eps, **common)
 
 
 class Adamax(Optimizer):
@@ -267,46 +357,50 @@ class Adamax(Optimizer):
 
     moments = ("mean", "largest")
 
-    def __init__(self, parameters: Any, lr: Rate = 2e-3, *, beta1: float = 0.9, beta2: float = 0.999,
-                 eps: float = 1e-8, weight_decay: float = 0.0, l1: float = 0.0, l2: float = 0.0) -> None:
-        super().__init__(parameters, lr, weight_decay, l1, l2, beta1=beta1, beta2=beta2, eps=eps)
+    def __init__(self, parameters: Any, lr: float | Schedule = 2e-3, *, beta1: float = 0.9, beta2: float = 0.999,
+                 eps: float = 1e-8, **common: Unpack[Common]) -> None:
+        super().__init__(parameters, lr, {"beta1": beta1, "beta2": beta2, "eps": eps}, **common)
 
     def scalars(self, lr: Any, t: Any, o: dict[str, float]) -> tuple[Any, ...]:
         return (lr / (1 - o["beta1"] ** t),)
 
-    def update(self, grad: Any, moments: dict[str, Any], scalars: list[Any], o: dict[str, float]) -> Any:
-        m = o["beta1"] * moments["mean"] + (1 - o["beta1"]) * grad
-        u = np.maximum(o["beta2"] * moments["largest"], np.abs(grad) + o["eps"])
-        return scalars[0] * m / u, {"mean": m, "largest": u}
+    def update(self, grad: Any, *args: Any) -> tuple[Any, ...]:
+        m, u, rate, o = args
+        m = _mixed(o["beta1"], m, grad)
+        u = np.maximum(o["beta2"] * u, np.abs(grad) + o["eps"])
+        return rate * m / u, m, u
 
 
 class NAdam(Optimizer):
     """Adam with Nesterov's momentum, β₁ growing from half its value at the pace ψ (Dozat, 2016).
 
     μₜ = β₁ (1 - 0.96^(tψ)/2),  M = Π μ,  p ← p - lr ((1 - μₜ)/(1 - M) g + μₜ₊₁/(1 - M μₜ₊₁) m) / (√ŝ + ε)
+
+    pace: ψ (PyTorch's momentum_decay).
     """
 
     moments = ("mean", "square")
 
-    def __init__(self, parameters: Any, lr: Rate = 2e-3, *, beta1: float = 0.9, beta2: float = 0.999,
-                 eps: float = 1e-8, pace: float = 4e-3, weight_decay: float = 0.0, l1: float = 0.0,
-                 l2: float = 0.0) -> None:
-        super().__init__(parameters, lr, weight_decay, l1, l2, beta2=beta2, eps=eps)
-        check_option("NAdam", "beta1", beta1)
-        check_option("NAdam", "pace", pace)
-        self.beta1, self.pace = beta1, pace
+    def __init__(self, parameters: Any, lr: float | Schedule = 2e-3, *, beta1: float = 0.9, beta2: float = 0.999,
+                 eps: float = 1e-8, pace: float = 4e-3, **common: Unpack[Common]) -> None:
+        super().__init__(parameters, lr, {"beta2": beta2, "eps": eps}, **common)
+        self.beta1, self.pace = _checked("beta1", beta1), _checked("pace", pace)
         self.product = State(np.float64(1))
 
     def scalars(self, lr: Any, t: Any, o: dict[str, float]) -> tuple[Any, ...]:
         now, after = self._momentum(t), self._momentum(t + 1)
-        product = self.product.value * now
-        return (lr * (1 - now) / (1 - product), lr * after / (1 - product * after), np.sqrt(1 - o["beta2"] ** t))
+        product, root = self.product.value * now, np.sqrt(1 - o["beta2"] ** t)
+        return lr * root * (1 - now) / (1 - product), lr * root * after / (1 - product * after), o["eps"] * root
 
-    def update(self, grad: Any, moments: dict[str, Any], scalars: list[Any], o: dict[str, float]) -> Any:
-        m = self.beta1 * moments["mean"] + (1 - self.beta1) * grad
-        s = o["beta2"] * moments["square"] + (1 - o["beta2"]) * np.square(grad)
-        of_grad, of_mean, root = scalars
-        return (of_grad * grad + of_mean * m) / (np.sqrt(s) / root + o["eps"]), {"mean": m, "square": s}
+    def update(self, grad: Any, *args: Any) -> tuple[Any, ...]:
+        m, s, of_grad, of_mean, eps, o = args
+        m = _mixed(self.beta1, m, grad)
+        s = _mixed(o["beta2"], s, np.square(grad))
+        root = np.sqrt(s)
+        root += eps
+        change = of_grad * grad
+        change += of_mean * m
+        return change / root, m, s
 
     def finish(self, t: Any) -> None:
         self.product.value = self.product.value * self._momentum(t)
@@ -320,11 +414,10 @@ class Lion(Optimizer):
 
     moments = ("mean",)
 
-    def __init__(self, parameters: Any, lr: Rate = 1e-4, *, beta1: float = 0.9, beta2: float = 0.99,
-                 weight_decay: float = 0.0, l1: float = 0.0, l2: float = 0.0) -> None:
-        super().__init__(parameters, lr, weight_decay, l1, l2, beta1=beta1, beta2=beta2)
+    def __init__(self, parameters: Any, lr: float | Schedule = 1e-4, *, beta1: float = 0.9, beta2: float = 0.99,
+                 **common: Unpack[Common]) -> None:
+        super().__init__(parameters, lr, {"beta1": beta1, "beta2": beta2}, **common)
 
-    def update(self, grad: Any, moments: dict[str, Any], scalars: list[Any], o: dict[str, float]) -> Any:
-        m = moments["mean"]
-        change = scalars[0] * np.sign(o["beta1"] * m + (1 - o["beta1"]) * grad)
-        return change, {"mean": o["beta2"] * m + (1 - o["beta2"]) * grad}
+    def update(self, grad: Any, *args: Any) -> tuple[Any, ...]:
+        m, lr, o = args
+        return lr * np.sign(_mixed(o["beta1"], m, grad)), _mixed(o["beta2"], m, grad)
