@@ -331,6 +331,7 @@ REFUSALS = [
     ("train flowers.csv --plot curves.gif", "curves.gif: the name of a picture ends in .png, .svg, .pdf"),
     ("train flowers.csv --network conv", "a convolutional network takes images"),
     ("train flowers.csv --channels 3", "--channels are those of convolutions: say --network conv too"),
+    ("train flowers.csv --validation 0 --at-least 0.5", "--at-least is about the part that is held out"),
     ("train flowers.csv --validation 0.99", "0.99 of 40 samples is no split"),
     ("evaluate there.npz", "there.npz is no whole checkpoint of tinygraph"),
     ("evaluate flowers.csv", "the name of a checkpoint ends with .npz or .safetensors"),
@@ -439,6 +440,7 @@ def rewritten(change):
         ("hidden", [10**9]), ("hidden", [3.5]), ("hidden", "33"), ("hidden", [-1]), ("hidden", None), ("hidden", [5]),
         ("n_outputs", 10**12), ("n_outputs", 3), ("class_names", ["a"]), ("class_names", [1, 2]), ("network", "../x"),
         ("activation", "eval"), ("scale", [0, 1]), ("scale", ["a", "b"]), ("mean", [[1, 2], [3]]), ("mean", [1, 2, 3]),
+        ("mean", [[1, 2], [3, 4]]), ("class_names", "ab"), ("feature_names", ["a"]),
         ("dropout", 7), ("dropout", "x"), ("input_shape", []), ("input_shape", [10**30]),
     ],
 )  # fmt: skip

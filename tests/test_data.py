@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.testing import assert_allclose, assert_array_equal
 
-from tinygraph import data
+from tinygraph import data, nn, optim, training
 from tinygraph.data import DataError, Dataset
 
 # ---- the data set itself
@@ -136,6 +136,30 @@ def test_batches_are_passes_in_an_order_that_can_be_repeated():
     assert_array_equal(np.concatenate([y for _, y in unshuffled]), full.y)
     with pytest.raises(ValueError, match="at least one sample, not 0"):
         full.batches(0)
+
+
+@pytest.mark.parametrize("stop", [0, 3])
+def test_training_on_batches_can_be_resumed(tmp_path, stop):
+    """After an epoch and in the middle of one: how many passes have begun is in the checkpoint."""
+    def train(epochs, path, resume=False, stop=0):
+        model = nn.Linear(2, 3, rng=0)
+        callbacks = [Stop(stop)] if stop else []
+        training.fit(model, small().batches(8, seed=1), loss=nn.cross_entropy, optimizer=optim.Adam(model), epochs=epochs,
+                     compile=False, progress=False, checkpoint=path, resume=resume, callbacks=callbacks)
+        return model.W.value
+
+    class Stop:
+        def __init__(self, left):
+            self.left = left
+
+        def on_step(self, run):
+            self.left -= 1
+            if not self.left:
+                run.stop()
+
+    whole = train(3, tmp_path / "whole.npz")
+    train(1 if not stop else 3, tmp_path / "parts.npz", stop=2 * stop)
+    assert_array_equal(train(3, tmp_path / "parts.npz", resume=True), whole)
 
 
 @pytest.mark.parametrize(

@@ -61,13 +61,15 @@ class Description:
         sizes = [*self.hidden, *self.channels, *self.input_shape, self.n_outputs]
         if not all(type(size) is int and 0 < size <= largest for size in sizes):
             raise ValueError("its sizes do not fit its weights")
-        for names in (self.feature_names, self.class_names):
-            if not all(isinstance(name, str) for name in names):
+        names: Any  # who knows, in a file
+        for names, shape in ((self.feature_names, self.input_shape), (self.class_names, [self.n_outputs])):
+            if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
                 raise ValueError("its names are no text")
-        if self.class_names and len(self.class_names) != self.n_outputs:
-            raise ValueError("its classes are not as many as its outputs")
-        for scaler, shape in ((self.scaler, tuple(self.input_shape)), (self.target_scaler, (self.n_outputs,))):
-            np.broadcast_shapes(scaler.mean.shape, scaler.scale.shape, shape)
+            if names and [len(names)] != shape:
+                raise ValueError("its names are not as many as its features or outputs")
+        for scaler, size in ((self.scaler, tuple(self.input_shape)), (self.target_scaler, (self.n_outputs,))):
+            if np.broadcast_shapes(scaler.mean.shape, scaler.scale.shape, size) != size:
+                raise ValueError("its scaling has another shape")
             if not np.isfinite(scaler.mean).all() or not (scaler.scale > 0).all():
                 raise ValueError("its scaling is no numbers")
 

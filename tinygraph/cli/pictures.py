@@ -46,7 +46,7 @@ def draw(path: Path, paint: Callable[..., None], *content: Any) -> None:
 def paint_confusion(figure: Any, counts: NDArray[Any], names: Sequence[str], title: str) -> None:
     """A square of numbers, each row by its own: which share of a class is taken for which."""
     k = len(names)
-    side = min(max(3.5, 0.45 * k + 2), 14)
+    side = min(max(5.0, 0.45 * k + 2), 14)
     figure.set_size_inches(side + 0.5, side)
     axes = figure.subplots()
     with np.errstate(invalid="ignore"):

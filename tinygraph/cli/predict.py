@@ -13,11 +13,11 @@ from .reading import given, read_inputs
 
 def run(arguments: argparse.Namespace) -> int:
     new_file(arguments.out, arguments.force)
-    model, _ = load_model(arguments.model)
+    model, metadata = load_model(arguments.model)
     names = model.description.class_names
     if arguments.probabilities and not names:
         raise UserError("the model predicts numbers: there are no classes that could have probabilities")
-    X, files = read_inputs(model.description, arguments.inputs, given(arguments))
+    X, files = read_inputs(model.description, arguments.inputs, metadata["run"]["reading"] | given(arguments))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     predicted = model.predict(X)

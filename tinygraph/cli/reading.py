@@ -2,6 +2,7 @@
 
 import argparse
 import inspect
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,21 +80,16 @@ def load_for(model: Description, source: str, options: dict[str, Any], trained_w
 
 
 def read_inputs(model: Description, source: Path, options: dict[str, Any]) -> tuple[Any, list[str]]:
-    """Inputs without targets, (n, ...) as the model takes them; and, of images, the names of their files."""
-    files: list[str] = []
+    """Inputs without targets, (n, ...) as the model takes them; and, of images, the names of their files.
+
+    options: those of the training data, and what is given for these. Images are resized if those were.
+    """
     with user_errors(source):
         suffixes = [each for each in source.suffixes if each != ".gz"]
-        if source.is_dir() or (source.suffix.lower() in data.images.suffixes() and source.exists()):
-            inside = sorted(path for path in source.rglob("*") if path.is_file() and path.name[0] != ".")
-            paths = inside if source.is_dir() else [source]
-            if not paths:
-                raise UserError(f"there is no image in {source}")
-            if len(model.input_shape) != 3:
-                raise UserError(f"{source} holds images, but the model takes {shape_text(model)}")
-            channels, height, width = model.input_shape
-            X = np.stack([data.images.read_image(path, size=(height, width), dtype=model.dtype,
-                                                 colour="grey" if channels == 1 else "RGB") for path in paths])
-            files = [str(path.relative_to(source) if source.is_dir() else path) for path in paths]
+        if str(source) in data.sets.SETS:
+            X = data.load(source, dtype=model.dtype).X
+        elif source.is_dir() or (source.suffix.lower() in data.images.suffixes() and source.exists()):
+            return images(model, source, options.get("size"))
         elif suffixes[-1:] in ([".csv"], [".tsv"]):
             header = options.get("header")
             X = data.tables.read_columns(source, model.feature_names, delimiter=options.get("delimiter"),
@@ -102,25 +98,43 @@ def read_inputs(model: Description, source: Path, options: dict[str, Any]) -> tu
             X = data.tables.read_array(source)
         elif data.is_idx(source):
             X = data.read_idx_images(source, model.dtype)
-        elif str(source) in data.sets.SETS:
-            X = data.load(source, dtype=model.dtype).X
         elif not source.exists():
             raise FileNotFoundError(2, "No such file or directory", str(source))
         else:
             raise UserError(f"{source}: expected .csv, .tsv, .npy, .npz, IDX images, an image or a folder of images")
     check_shape(model, source, X)
-    return X, files
+    return X, []
+
+
+def images(model: Description, source: Path, size: list[int] | None) -> tuple[Any, list[str]]:
+    """An image, or all in a folder and its folders, and their names."""
+    paths = [source]
+    if source.is_dir():
+        paths = sorted(path for path in source.rglob("*") if path.is_file() and not path.name.startswith("."))
+    if not paths:
+        raise UserError(f"there is no image in {source}")
+    if len(model.input_shape) != 3:
+        raise UserError(f"{source} holds images, but the model takes {shape_text(model)}")
+    X = np.empty((len(paths), *model.input_shape), model.dtype)
+    for i, path in enumerate(paths):
+        colour: Any = "grey" if len(X[i]) == 1 else "RGB"
+        image = data.images.read_image(path, size=(size[0], size[1]) if size else None, colour=colour)
+        check_shape(model, path, image[np.newaxis])
+        X[i] = image
+    return X, [str(path.relative_to(source) if source.is_dir() else path) for path in paths]
 
 
 def check_shape(model: Description, source: object, X: Any) -> None:
     if X.shape[1:] != tuple(model.input_shape):
-        found = f"{X.shape[1]} features" if X.ndim == 2 else f"samples of shape {X.shape[1:]}"
-        raise UserError(f"the model takes {shape_text(model)}, but {source} has {found}")
+        raise UserError(f"the model takes {shape_text(model)}, but {source} has {text_of(X.shape[1:])}")
 
 
 def shape_text(model: Description) -> str:
+    return text_of(model.input_shape)
+
+
+def text_of(shape: Sequence[int]) -> str:
     """4 features, or images of 28 by 28 pixels with 1 channel."""
-    shape = model.input_shape
     if len(shape) == 1:
         return f"{shape[0]} features"
     if len(shape) == 3:

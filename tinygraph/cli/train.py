@@ -76,6 +76,8 @@ def beginning(arguments: argparse.Namespace, chosen: dict[str, Any]) -> tuple[st
         settings["lr"] = RATES.get(settings["optimizer"], 0.001)
     if settings["weight_decay"] is None:
         settings["weight_decay"] = 0.01 if settings["optimizer"] == "adamw" else 0.0
+    if arguments.at_least is not None and not settings["validation"]:
+        raise UserError("--at-least is about the part that is held out: say --validation with more than 0")
     if "channels" in chosen and settings["network"] == "mlp":
         raise UserError("--channels are those of convolutions: say --network conv too")
     return arguments.data, settings, given(arguments)
