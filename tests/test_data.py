@@ -144,8 +144,8 @@ def test_training_on_batches_can_be_resumed(tmp_path, stop):
     def train(epochs, path, resume=False, stop=0):
         model = nn.Linear(2, 3, rng=0)
         callbacks = [Stop(stop)] if stop else []
-        training.fit(model, small().batches(8, seed=1), loss=nn.cross_entropy, optimizer=optim.Adam(model), epochs=epochs,
-                     compile=False, progress=False, checkpoint=path, resume=resume, callbacks=callbacks)
+        training.fit(model, small().batches(8, seed=1), loss=nn.cross_entropy, optimizer=optim.Adam(model),
+                     epochs=epochs, compile=False, progress=False, checkpoint=path, resume=resume, callbacks=callbacks)
         return model.W.value
 
     class Stop:
