@@ -85,7 +85,8 @@ def test_the_same_seed_gives_the_same_network_to_the_last_bit():
 
 @pytest.mark.parametrize("options", [
     *({"activation": name} for name in ACTIVATIONS), *({"optimizer": name} for name in OPTIMIZERS),
-    *({"schedule": name} for name in SCHEDULES), {"activation": np.tanh}, {"hidden_layer_sizes": (), "learning_rate": 0.2}], ids=str)
+    *({"schedule": name} for name in SCHEDULES), {"activation": np.tanh},
+    {"hidden_layer_sizes": (), "learning_rate": 0.2}], ids=str)
 def test_every_option_learns(options):
     X, y = IRIS
     rates = {"sgd": 0.1, "lion": 0.003}

@@ -38,8 +38,8 @@ OPTIMIZERS: dict[str, Callable[..., Any]] = {
 }
 SCHEDULES: dict[str, Callable[[float, int], Any]] = {
     "constant": lambda lr, steps: lr,
-    "cosine": lambda lr, steps: optim.cosine(lr, steps),
-    "one_cycle": lambda lr, steps: optim.one_cycle(lr, max(steps, 4)),
+    "cosine": lambda lr, steps: optim.Cosine(lr, steps),
+    "one_cycle": lambda lr, steps: optim.OneCycle(lr, max(steps, 4)),
 }
 
 
