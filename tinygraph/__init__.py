@@ -50,6 +50,7 @@ __all__ = [
     "ops",
     "optim",
     "root",
+    "step_through",
     "stop_gradient",
     "testing",
     "training",
@@ -58,7 +59,8 @@ __all__ = [
     "vmap",
 ]
 
-_LATE = {"derive": "derivation", "draw": "drawing"}  # where functions that few programs need are
+# Where functions that few programs need are.
+_LATE = {"derive": "derivation", "draw": "drawing", "step_through": "drawing"}
 
 
 def __getattr__(name: str) -> object:  # what few programs need is imported when it is asked for

@@ -73,15 +73,15 @@ def heat_map(array: Any, name: str = "") -> str:
     name: what it is, for readers who do not see it. Of several axes the last two are shown, a picture for each slice.
     """
     array = np.asarray(array)
+    notes = [f"{array.shape} {array.dtype}" if array.dtype != float else f"{array.shape}"]
+    if not array.size:
+        return f'<figure class="tg-heat"><figcaption>{notes[0]}, no entries</figcaption></figure>'
     shown = np.abs(array) if array.dtype.kind == "c" else array.astype(float)
     finite = np.abs(shown[np.isfinite(shown)])
     largest = float(finite.max(initial=0))
     flat = array.reshape((1, *array.shape) if array.ndim == 1 else array.shape if array.ndim > 1 else (1, 1))
     slices = flat.reshape(-1, *flat.shape[-2:])
     values = shown.reshape(slices.shape)
-    notes = [f"{array.shape} {array.dtype}" if array.dtype != float else f"{array.shape}"]
-    if not array.size:
-        return f'<figure class="tg-heat"><figcaption>{notes[0]}, no entries</figcaption></figure>'
     columns = ROWS if array.ndim < 2 else COLUMNS
     small = slices.shape[1] <= ROWS and slices.shape[2] <= columns
     count = min(len(slices), 1 if small and slices[0].size > 16 and len(slices) > SLICES else SLICES)

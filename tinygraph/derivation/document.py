@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ..node import Node
+from ..node import Node, Value
+from ..tape import as_value
 from ..testing.numeric import Probe
 from ..testing.report import Entry, Report
 from .equations import Equation, Network
@@ -160,6 +161,31 @@ class Derivation:
     def _repr_latex_(self) -> str:
         rows = [rf"{_equation(e, Latex(True))} && ({e.number})".replace(" = ", " &= ", 1) for e in self.equations]
         return "$$\\begin{aligned}\n" + " \\\\\n".join(rows) + "\n\\end{aligned}$$"
+
+    # ------------------------------------------------------------------------------------------------- of one node
+
+    @property
+    def letters(self) -> dict[Any, str]:
+        """What nodes are called in the equations; arrays that are no nodes by their id. Not all have a letter."""
+        return {key: x.name for key, x in self._network.letters.items() if isinstance(x, Symbol)}
+
+    def of(self, node: Node) -> tuple[list[Equation], list[Equation]]:
+        """The equations that say what an op computes, and those of the gradients by its inputs."""
+        network = self._network
+        steps = [network.steps[x] for x in network.inside.get(as_value(node), [as_value(node)]) if x in network.steps]
+        inputs = {network.letters.get(x) for step in steps for x in step.inputs if isinstance(x, Value)}
+        wanted: set[Any] = {x for step in steps for x in step.definitions.values()}
+        for step in steps:
+            while step.term:
+                step = step.users[0][0]
+            wanted.add(network.letters[step.node])
+        return ([e for e in self.equations if e.part == "forward" and e.left in wanted],
+                [e for e in self.equations if e.part == "backward" and e.left.by in inputs])
+
+    @staticmethod
+    def mathml(equation: Equation) -> str:
+        """One equation as an element of MathML, with shapes."""
+        return f'<math displaystyle="true">{_equation(equation, MathML(True))}</math>'
 
     # ---------------------------------------------------------------------------------------------------------- check
 

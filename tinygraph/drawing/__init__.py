@@ -2,3 +2,5 @@
 
 from .document import Drawing as Drawing
 from .document import draw as draw
+from .stepping import Steps as Steps
+from .stepping import step_through as step_through

@@ -65,15 +65,17 @@ class Graph:
     """The boxes behind some outputs. `boxes`: all of them; `edges`: pairs of them, one for each use; `top`: the
     outermost group; `number`: the place of each node in the tape; `box_of`: the box of each node.
 
-    fold: runs and repetitions of at least so many become one box; 0: nothing does.
+    fold: runs and repetitions of at least so many become one box; 0: nothing does. letters: what nodes are called that
+    have no name, by their id.
     """
 
-    def __init__(self, outputs: Sequence[Node], names: Mapping[str, Any], fold: int) -> None:
+    def __init__(self, outputs: Sequence[Node], names: Mapping[str, Any], fold: int,
+                 letters: Mapping[int, str] | None = None) -> None:
         self.tape = Tape(*outputs)
         self.fold = fold
         self.number = {node: i for i, node in enumerate(self.tape.nodes)}
-        self.names = self._names(names)
-        self.paths = {x: self._name(x) for x in self.tape.leaves if isinstance(x, Version)}
+        self.names = {**(letters or {}), **self._names(names)}
+        self.paths = {x: self.name_of(x) for x in self.tape.leaves if isinstance(x, Version)}
         self._count_uses()
         ops = [node for node in self.tape.nodes if node.inputs]
         self.layer_of = self._layers() if len(self.paths) <= MOST else {}
@@ -115,7 +117,8 @@ class Graph:
                 yield x
             yield from (y for y in x.inputs if isinstance(y, np.ndarray))
 
-    def _name(self, x: Any) -> str:
+    def name_of(self, x: Any) -> str:
+        """What the caller, or the state itself, calls a node or array; empty if nobody does."""
         state = x.state() if isinstance(x, Version) else None
         return self.names.get(id(x)) or (state.name if state is not None and state.name else "")
 
@@ -271,7 +274,7 @@ class Graph:
                 self._describe_run(box)
             elif box.folded:
                 plural = {"data": "arrays"}.get(box.kind, f"{box.kind}s")
-                names = [name for x in box.nodes if (name := self._name(x))]
+                names = [name for x in box.nodes if (name := self.name_of(x))]
                 box.title = f"{len(box.nodes):,} {plural}"
                 box.details = [f"{names[0]} … {names[-1]}"] if names else []
                 box.tip = ", ".join(names) or box.title
@@ -280,7 +283,7 @@ class Graph:
                 box.details = [type(node).__name__] * (id(node) in self.names) + _arguments(node)
                 box.tip = f"{numbers[node]} = {formula(node, numbers)}: {_flow(node)}"
             else:
-                box.name = self._name(node)
+                box.name = self.name_of(node)
                 box.title = box.name or box.kind
                 prefix = f"{numbers[node]}: " if isinstance(node, Value) else ""
                 box.tip = f"{prefix}{box.kind} {box.name}".strip() + f": {_flow(node)}"

@@ -5,6 +5,7 @@ The engine's own sweep runs once, watched: nothing is computed a second time, so
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,12 +16,23 @@ from ..op import Op
 from ..tape import Tape, as_value
 
 
+@dataclass(eq=False)
+class Part:
+    """What the rule of `source` sent to its input `target`: of what it sent, and of what the target got, the one at
+    which place."""
+
+    source: Op
+    target: Value
+    array: np.ndarray
+    sent: int
+    came: int
+
+
 class Record:
     """The sweep from `loss`. Sets no `.grad`.
 
     order: the ops, as the sweep came to them. grads: the gradient by each node that one has reached. sent: for each op
-    what its rule sent to its inputs, in order. came: for each node what came to it, and from which op, in the order in
-    which it was added up.
+    what its rule sent to its inputs, in order. came: for each node what came to it, in the order in which it was added.
     """
 
     def __init__(self, loss: Node) -> None:
@@ -33,8 +45,8 @@ class Record:
         self.tape = Tape(output)
         self.order: list[Op] = []
         self.grads: dict[Value, np.ndarray] = {output: np.ones_like(output._value)}
-        self.sent: dict[Op, list[tuple[Value, np.ndarray]]] = {}
-        self.came: dict[Value, list[tuple[Op, np.ndarray]]] = {}
+        self.sent: dict[Op, list[Part]] = {}
+        self.came: dict[Value, list[Part]] = {}
         self._own = set(self.tape.nodes)
         with watching(self):
             self.tape.backprop([leaf for leaf in self.tape.leaves if leaf.needs_grad])
@@ -59,6 +71,6 @@ class Record:
         if source.adds_in_place and sent:  # before, it was told of the zeros that there is something to add to
             sent.pop()
             came.pop()
-        sent.append((node, np.array(part)))
-        came.append((source, np.array(part)))
+        sent.append(Part(source, node, np.array(part), len(sent), len(came)))
+        came.append(sent[-1])
         self.grads[node] = np.array(total)
