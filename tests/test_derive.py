@@ -300,9 +300,9 @@ def test_latex_balances():
     assert r"W_{1} - \alpha \, " in derivation.latex(shapes=False)
 
 
-COMMANDS = re.findall(r"\S+", r"""\alpha \ast \begin \cdot \end \exp \frac \ge \land \le \left \leftarrow \log \lor
-\mathcal \mathrm \max \min \nabla \ne \noindent \odot \operatorname \paragraph \partial \pi \right \scriptscriptstyle
-\sigma \sqrt \star \sum \tag \text \texttt \theta \times \top \underset""")
+COMMANDS = re.findall(r"\S+", r"""\alpha \ast \begin \cdot \end \exp \frac \ge \land \le \left \leftarrow \lnot \log
+\lor \mathcal \mathrm \max \min \nabla \ne \noindent \odot \operatorname \paragraph \partial \pi \right
+\scriptscriptstyle \sigma \sqrt \star \sum \tag \text \texttt \theta \times \top \underset""")
 
 
 def test_latex_is_of_amsmath_and_compiles(tmp_path):

@@ -15,7 +15,7 @@ from ..testing.numeric import Probe
 from ..testing.report import Entry, Report
 from .equations import Equation, Network
 from .expression import Apply, Expression, Symbol, evaluate
-from .notation import LOSS, Latex, MathML, Style, Text, shown
+from .notation import BIG, LOSS, Latex, MathML, Style, Text, shown
 from .program import Source, updates
 
 TITLES = {"forward": "Forward pass", "backward": "Backward pass", "update": "Update"}
@@ -88,14 +88,12 @@ class Derivation:
         for title, equations in self._parts():
             lines += [title]
             for e in equations:
-                top, bottom = _equation(e, style)
-                lines += [f"({e.number})".ljust(margin) + top.rstrip()]
-                inner = [bottom.rstrip()] * bool(bottom.strip())
+                inner = [line.rstrip() for row in _rows(e, style) for line in row if line.strip()]
                 if rules and e.uses:
                     inner += [f"    {_chain(e, Text(False))[0].strip()}   {'; '.join(_rules(e))}"]
                 if source:
                     inner += [f"    >>> {line}" for line in self._source.of(e)]
-                lines += [" " * margin + line for line in inner]
+                lines += [f"({e.number})".ljust(margin) + inner[0], *[" " * margin + line for line in inner[1:]]]
         return "\n".join(lines)
 
     def latex(self, *, shapes: bool = True, rules: bool = True, source: bool = False) -> str:
@@ -104,7 +102,7 @@ class Derivation:
         for title, equations in self._parts():
             lines += [rf"\paragraph{{{title}.}}"]
             for e in equations:
-                lines += [r"\begin{equation}", f"  {_equation(e, style)} " + rf"\tag{{{e.number}}}", r"\end{equation}"]
+                lines += [r"\begin{equation}", f"{_latex(e, style)} " + rf"\tag{{{e.number}}}", r"\end{equation}"]
                 if rules and e.uses:
                     names = ", ".join(rf"\texttt{{{op.__name__}}}" for op in e.ops)
                     lines += [rf"\noindent by ${_chain(e, Latex(False))}$, {names}."]
@@ -118,7 +116,7 @@ class Derivation:
         for title, equations in self._parts():
             lines += [f"### {title}", ""]
             for e in equations:
-                lines += ["$$", f"{_equation(e, style)} " + rf"\tag{{{e.number}}}", "$$", ""]
+                lines += ["$$", f"{_latex(e, style)} " + rf"\tag{{{e.number}}}", "$$", ""]
                 if rules and e.uses:
                     said = "; ".join(rule.partition(": ")[0] for rule in _rules(e))
                     lines += [f"by ${_chain(e, Latex(False))}$, `{said}`", ""]
@@ -137,7 +135,8 @@ class Derivation:
         for title, equations in self._parts():
             lines += [f"<h2>{title}</h2>", "<ol>"]
             for e in equations:
-                lines += [f'<li value="{e.number}"><math displaystyle="true">{_equation(e, style)}</math>']
+                rows = "<br>".join(f'<math displaystyle="true">{row}</math>' for row in _rows(e, style))
+                lines += [f'<li value="{e.number}">{rows}']
                 if rules and e.uses:
                     chain = f"<math>{_chain(e, MathML(False))}</math>"
                     lines += [f"<p>{chain} <span>{escape('; '.join(_rules(e)))}</span></p>"]
@@ -159,7 +158,7 @@ class Derivation:
         return self.markdown()
 
     def _repr_latex_(self) -> str:
-        rows = [rf"{_equation(e, Latex(True))} && ({e.number})".replace(" = ", " &= ", 1) for e in self.equations]
+        rows = [rf"{_aligned(e, Latex(True))} && ({e.number})" for e in self.equations]
         return "$$\\begin{aligned}\n" + " \\\\\n".join(rows) + "\n\\end{aligned}$$"
 
     # ------------------------------------------------------------------------------------------------- of one node
@@ -282,9 +281,30 @@ def _differences(report: Report, name: str, x: Symbol, grad: Symbol, users: dict
 
 # --------------------------------------------------------------------------------------------------------------- pieces
 
-def _equation(e: Equation, style: Style) -> Any:
-    sign = "←" if e.part == "update" else "="
-    return style.row(shown(e.left, style), style.sign(sign), shown(e.right, style))
+LONG = 10  # signs and functions, from which on the terms of a sum are written below each other
+
+
+def _rows(e: Equation, style: Style, align: Any = None) -> list[Any]:
+    """An equation in the lines that it takes. align: what stands before the place that they have in common."""
+    before = [] if align is None else [align]
+    first, *others = _terms(e.right) if e.right.size > LONG else [e.right]
+    sign = style.sign("←" if e.part == "update" else "=")
+    rows = [style.row(shown(e.left, style), *before, sign, shown(first, style))]
+    indent = style.word("    ") if isinstance(style, Text) else style.sign("")
+    return rows + [style.row(*before, indent, style.sign("+"), shown(x, style, BIG)) for x in others]
+
+
+def _terms(x: Expression) -> list[Expression]:
+    return [z for y in x.arguments for z in _terms(y)] if isinstance(x, Apply) and x.head == "+" else [x]
+
+
+def _aligned(e: Equation, style: Latex) -> str:
+    return " \\\\\n".join(_rows(e, style, "&"))
+
+
+def _latex(e: Equation, style: Latex) -> str:
+    text = _aligned(e, style)
+    return rf"\begin{{split}} {text} \end{{split}}" if r"\\" in text else f"  {text.replace('&', '', 1)}"
 
 
 def _chain(e: Equation, style: Style) -> Any:

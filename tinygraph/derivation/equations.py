@@ -37,7 +37,7 @@ from .expression import (
     statements,
     written,
 )
-from .notation import LOSS, split_name
+from .notation import LOSS, is_silent, split_name
 
 LARGEST = 20  # signs and functions on one right side: beyond that it says less than a name
 TERM = 8  # and in a term that goes without a letter
@@ -177,14 +177,18 @@ class Network:
 
     def _active(self) -> set[Value]:
         """The nodes through which the loss depends on a parameter."""
-        active: set[Value] = set()
+        dependent: set[Value] = set()
         for x in self.nodes:
             if isinstance(x, Version):
                 if x.needs_grad:  # a parameter's, if that still exists or not
-                    active.add(x)
+                    dependent.add(x)
             elif isinstance(x, Op) and x.needs_grad and any(
-                    isinstance(y, Value) and self._resolved(y) in active for y in x.inputs):
-                active.add(x)
+                    isinstance(y, Value) and self._resolved(y) in dependent for y in x.inputs):
+                dependent.add(x)
+        active = {self._resolved(self.loss)} & dependent
+        for x in reversed(self.nodes):
+            if x in active:
+                active.update(z for y in x.inputs if isinstance(y, Value) and (z := self._resolved(y)) in dependent)
         return active
 
     def _gradients(self) -> dict[Value, Any]:
@@ -250,7 +254,8 @@ class Network:
             else:
                 keys = [x if isinstance(x, Value) else id(x) for x in self._arrays() if _same(x, thing)]
             if not keys:
-                raise ValueError(f"names[{name!r}], of shape {np.shape(thing)}, is not in the graph of this loss")
+                raise ValueError(f"names[{name!r}], of shape {np.shape(thing)}, is not in the graph of this loss (it "
+                                 "may hold another array, made of this one)")
             found.update(dict.fromkeys(keys, name))
         return found
 
@@ -298,6 +303,8 @@ class Network:
                 letter = own[x] or ("theta" if x in self.active else "s")
                 self.letters[x] = self.letter(letter + self._next(letter), x._value,
                                               "parameter" if x in self.active else "data")
+        indices = {x if isinstance(x, Value) else id(x) for step in self.steps.values()
+                   if "index" in getattr(step.node, "options", {}) for x in step.inputs[1:]}
         for x in self._arrays():
             key = x if isinstance(x, Value) else id(x)
             value = x._value if isinstance(x, Value) else x
@@ -306,7 +313,8 @@ class Network:
             if key in self.names:
                 self.letters[key] = self.letter(self.names[key], value, "data")
             elif isinstance(value, np.ndarray) and value.size > 1 and not (value == value.flat[0]).all():
-                self.letters[key] = self.letter("t" if value.dtype.kind in "iub" else "X", value, "data")
+                letter = "i" if key in indices else "t" if value.dtype.kind in "iub" else "X"
+                self.letters[key] = self.letter(letter, value, "data")
 
     def _name(self, step: _Step) -> str:
         """What a person calls the result of an op: Z of a linear layer, A of what follows on it, or by its kind."""
@@ -387,7 +395,7 @@ class Network:
             right, step.scope = read(op, arguments, options, lambda name, x: self._define(step, name, x))
             return right
         by_name = written(op, arguments, options)
-        if not op.traceable or node not in self.active:
+        if not op.traceable or node not in self.active or op.n_inputs is None:
             return by_name
         stand_ins = [Value(x._value) if isinstance(x, Value) else Value(x) if isinstance(x, np.ndarray) else x
                      for x in step.inputs]
@@ -412,8 +420,11 @@ class Network:
                 or step.expression.size > TERM or step.definitions):
             return False
         user, k = step.users[0]
-        if self._weights(step) and not self._weights(user):  # what a layer computes has a letter
-            return False
+        if is_silent(step.expression):
+            return True
+        if (self._weights(step) and not self._weights(user)) or self._name(step).startswith("A") or (
+                type(step.node).selecting and not isinstance(step.node, ops.Index)):
+            return False  # what a layer computes has a letter, and what is chosen by a condition
         return k in user.passes if step.node in self.active else step.node.size == 1 or step.node.dtype.kind == "b"
 
     # ------------------------------------------------------------------------------------------------------- backward
@@ -448,11 +459,12 @@ class Network:
             if not isinstance(x, Value) or x not in self.active:
                 continue
             remaining[x] -= 1
+            part = self._part(step, k, seed)
             if x in self.steps and self.steps[x].term:
-                self._contributions(self.steps[x], seed, through, terms, remaining, reached)
+                if part is not None:
+                    self._contributions(self.steps[x], part, through, terms, remaining, reached)
                 continue
             reached.append(x)
-            part = self._part(step, k, seed)
             if part is not None:
                 terms.setdefault(x, []).append((part, through, type(step.node)))
 

@@ -105,6 +105,18 @@ def _log_sum_exp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     return y if keepdims else np.squeeze(y, axis)
 
 
+def _log_add_exp(a: Any, b: Any) -> Any:
+    c = np.maximum(np.real(a), np.real(b))
+    c = np.where(np.isfinite(c), c, 0)
+    return c + np.log(np.exp(a - c) + np.exp(b - c))
+
+
+def _restored(y: Any, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """What was reduced, with axes of length 1 where it was."""
+    axes = range(np.ndim(x)) if axis is None else [i % np.ndim(x) for i in np.atleast_1d(axis)]
+    return np.reshape(y, [1 if i in axes else n for i, n in enumerate(np.shape(x))])
+
+
 def _sum_like(x: Any, like: Any) -> Any:
     """The sum over the samples: what is left has the shape of `like`."""
     shape = (1,) * (np.ndim(x) - np.ndim(like)) + np.shape(like)
@@ -129,26 +141,35 @@ def _scattered(x: Any, *arrays: Any, shape: Any, index: Any) -> Any:
     return y
 
 
+def _over(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of NumPy's that goes over axes."""
+    return lambda x, axis=None, keepdims=False: function(x, axis=axis, keepdims=keepdims)
+
+
 # What formulas can say. All keep a tiny imaginary part, so that a complex step can differentiate them.
 HEADS: dict[str, Callable[..., Any]] = {
-    "+": np.add, "-": np.subtract, "*": np.multiply, "/": np.divide, "**": np.power, "@": np.matmul,
-    "neg": np.negative, "T": np.transpose, "swap": np.swapaxes, "H": lambda x: np.conj(np.swapaxes(x, -1, -2)),
+    "+": np.add, "-": np.subtract, "*": np.multiply, "/": np.divide, "**": np.power, "@": np.matmul, "neg": np.negative,
     "<": np.less, "<=": np.less_equal, ">": np.greater, ">=": np.greater_equal, "==": np.equal, "!=": np.not_equal,
-    "and": np.logical_and, "or": np.logical_or, "not": np.logical_not,
-    "bracket": lambda x: x, "where": np.where, "keep": _keep, "same": lambda x: x, "hidden": lambda x, *_: x,
+    "and": np.logical_and, "or": np.logical_or, "not": np.logical_not, "&": np.bitwise_and, "|": np.bitwise_or,
+    "~": np.invert, "bracket": lambda x: x, "where": np.where, "keep": _keep, "isnan": np.isnan,
+    # parts and shapes
     "index": lambda x, *arrays, index: np.asarray(x)[assembled(index, arrays)], "scatter": _scattered,
-    "repeat": lambda x, shape: np.broadcast_to(x, shape), "reshape": lambda x, shape: np.reshape(x, shape),
-    "sum": lambda x, axis=None, keepdims=False: np.sum(x, axis=axis, keepdims=keepdims),
-    "prod": lambda x, axis=None, keepdims=False: np.prod(x, axis=axis, keepdims=keepdims),
-    "mean": lambda x, axis=None, keepdims=False: np.mean(x, axis=axis, keepdims=keepdims),
-    "max_over": lambda x, axis=None, keepdims=False: np.max(x, axis=axis, keepdims=keepdims),
-    "min_over": lambda x, axis=None, keepdims=False: np.min(x, axis=axis, keepdims=keepdims),
-    "sum_over_samples": _sum_like, "one_hot": _one_hot, "softmax": _softmax, "logsumexp": _log_sum_exp,
-    "max": np.maximum, "min": np.minimum, "relu": lambda x: _keep(x, np.real(x) > 0), "abs": np.abs, "sqrt": np.sqrt,
-    "exp": np.exp, "log": np.log, "sin": np.sin, "cos": np.cos, "tan": np.tan, "tanh": np.tanh, "sinh": np.sinh,
-    "cosh": np.cosh, "sign": np.sign, "floor": np.floor, "trunc": np.trunc, "isnan": np.isnan, "conj": np.conj,
+    "T": np.transpose, "H": lambda x: np.conj(np.swapaxes(x, -1, -2)), "swap": np.swapaxes,
+    "reshape": lambda x, shape: np.reshape(x, shape), "repeat": lambda x, shape: np.broadcast_to(x, shape),
+    "expand": np.expand_dims, "squeeze": lambda x, axis=None: np.squeeze(x, axis), "restored": _restored,
+    "same": lambda x: x, "real": np.real, "conj": np.conj,
+    # over axes
+    "sum": _over(np.sum), "prod": _over(np.prod), "mean": _over(np.mean), "max_over": _over(np.max),
+    "min_over": _over(np.min), "sum_over_samples": _sum_like, "one_hot": _one_hot, "softmax": _softmax,
+    "logsumexp": _log_sum_exp,
+    # entry by entry
+    "max": np.maximum, "min": np.minimum, "abs": np.abs, "sign": np.sign, "floor": np.floor, "trunc": np.trunc,
+    "relu": lambda x: _keep(x, np.real(x) > 0), "sqrt": np.sqrt, "exp": np.exp, "log": np.log,
+    "logaddexp": _log_add_exp, "sin": np.sin, "cos": np.cos, "tan": np.tan, "sinh": np.sinh, "cosh": np.cosh,
+    "tanh": np.tanh,
+    "sigmoid": lambda x: np.where(np.real(x) < 0, np.exp(x) / (1 + np.exp(x)), 1 / (1 + np.exp(-x))),
+    # matrices and images
     "inv": np.linalg.inv, "det": np.linalg.det, "cross": np.cross,
-    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
     "correlate": ops.Conv2D.apply, "correlate_by_x": _rule(ops.Conv2D, 0), "correlate_by_W": _rule(ops.Conv2D, 1),
 }
 _NUMBERS = {"pi": Symbol("pi", math.pi)}
@@ -201,6 +222,13 @@ def apply(head: str, *arguments: Expression, **options: Any) -> Expression:
         if m is not None and isinstance(b, Apply) and b.head == "*" and isinstance(b.arguments[0], Constant):
             k = b.arguments[0].number
             return Apply("*", (a, b)) if k is None else apply("*", Constant(m * k), b.arguments[1])
+        if isinstance(m, int | float) and m < 0:
+            return apply("neg", apply("*", Constant(-m), b))
+        for one in (a, b):  # a number in it comes first
+            if isinstance(one, Apply) and one.head == "*" and isinstance(number := one.arguments[0], Constant) and (
+                    m is None and number.number is not None):
+                rest = (one.arguments[1], b) if one is a else (a, one.arguments[1])
+                return apply("*", number, apply("*", *rest))
         if isinstance(a, Apply) and a.head == "neg":  # the sign of a product stands before it
             return apply("neg", apply("*", a.arguments[0], b))
         if isinstance(b, Apply) and b.head == "neg":
@@ -220,10 +248,22 @@ def apply(head: str, *arguments: Expression, **options: Any) -> Expression:
         return Apply("-" if head == "+" else "+", (a, b.arguments[0]))
     if head == "+" and m == 0 and not np.ndim(a.value):  # type: ignore[attr-defined]
         return b
+    if head == "-" and m == 0 and not np.ndim(a.value):  # type: ignore[attr-defined]
+        return apply("neg", b)
     if head == "**" and n == 1:
         return a
     if head == "T" and isinstance(a, Apply) and a.head == "T" and not options and not a.options:
         return a.arguments[0]
+    if head == "T" and (axes := options.get("axes")) is not None:
+        axes = [int(i) % len(a.shape) for i in axes]
+        if axes == sorted(axes):
+            return a
+        if len(axes) == 2:
+            return apply("T", a)
+    if head == "real" and np.asarray(evaluate(a)).dtype.kind != "c":
+        return a
+    if head == "exp" and m == 0:
+        return Constant(1)
     if head == "same":
         return a
     if head == "reshape" and isinstance(a, Apply) and a.head == "sum" and a.options.get("keepdims"):
@@ -290,7 +330,8 @@ def read_gradient(op: type[Op], name: str, scope: dict[str, Any], y: Expression,
 
 
 _SIGNS = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.MatMult: "@", ast.Pow: "**", ast.Lt: "<",
-          ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!=", ast.And: "and", ast.Or: "or"}
+          ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!=", ast.And: "and", ast.Or: "or",
+          ast.BitAnd: "&", ast.BitOr: "|"}
 
 
 def _read(op: type[Op], tree: ast.expr, scope: Mapping[str, Any]) -> Any:
@@ -315,8 +356,8 @@ def _read(op: type[Op], tree: ast.expr, scope: Mapping[str, Any]) -> Any:
             return -number  # type: ignore[operator]
         case ast.UnaryOp(op=ast.USub()):
             return apply("neg", inner(tree.operand))
-        case ast.UnaryOp(op=ast.Not()):
-            return apply("not", inner(tree.operand))
+        case ast.UnaryOp(op=ast.Not() | ast.Invert()):
+            return apply("not" if isinstance(tree.op, ast.Not) else "~", inner(tree.operand))
         case ast.List(elts=[condition]):
             return apply("bracket", inner(condition))
         case ast.IfExp():
@@ -349,7 +390,7 @@ def _as_expression(x: Any) -> Expression:
 def _unreadable(op: type[Op], text: str) -> ValueError:
     return ValueError(f"the formula of {op.__name__} says {text!r}: it can use the names of the op's inputs and "
                       f"options, + - * / ** @ .T, comparisons, [condition], a if condition else b, and "
-                      f"{', '.join(sorted(h for h in HEADS if h.isidentifier() and h not in ('neg', 'hidden')))}")
+                      f"{', '.join(sorted(h for h in HEADS if h.isidentifier() and h not in ('neg', 'pull')))}")
 
 
 def written(op: type[Op], arguments: Sequence[Expression], options: Mapping[str, Any]) -> Expression:

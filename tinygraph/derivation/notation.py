@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from .expression import Apply, Constant, Expression, Symbol, name_of
+from .expression import Apply, Constant, Expression, Symbol, apply, name_of
 
 SUM, BIG, PRODUCT, SIGN, POSTFIX, ATOM = range(1, 7)  # how tightly an expression holds together; 0: a comparison
 GREEK = {"alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "ϵ", "zeta": "ζ", "eta": "η", "theta": "θ",
@@ -23,9 +23,11 @@ GREEK = {"alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "
          "sigma": "σ", "tau": "τ", "phi": "ϕ", "chi": "χ", "psi": "ψ", "omega": "ω", "Gamma": "Γ", "Delta": "Δ",
          "Theta": "Θ", "Lambda": "Λ", "Xi": "Ξ", "Pi": "Π", "Sigma": "Σ", "Phi": "Φ", "Psi": "Ψ", "Omega": "Ω"}
 _FUNCTIONS = {"relu": "ReLU", "one_hot": "onehot", "correlate": "conv", "max_over": "max", "min_over": "min",
-              "sigmoid": "σ"}
+              "sigmoid": "σ", "expit": "σ", "ndtr": "Φ"}
 _INFIX = {"+": ("+", SUM), "-": ("−", SUM), "<": ("<", 0), "<=": ("≤", 0), ">": (">", 0), ">=": ("≥", 0),
-          "==": ("=", 0), "!=": ("≠", 0), "and": ("∧", 0), "or": ("∨", 0), "cross": ("×", PRODUCT)}
+          "==": ("=", 0), "!=": ("≠", 0), "and": ("∧", 0), "or": ("∨", 0), "cross": ("×", PRODUCT),
+          "&": ("∧", 0), "|": ("∨", 0)}
+_ENTRY_BY_ENTRY = {"*", "/", "+", "-", "keep", "<", "<=", ">", ">=", "==", "!="}
 _BIG = {"sum": "Σ", "prod": "Π", "sum_over_samples": "Σ"}
 _SILENT_OPTIONS = {"shape", "dtype", "keepdims", "classes"}
 
@@ -59,6 +61,10 @@ class Style:
     def fenced(self, box: Any, left: str = "(", right: str = ")") -> Any: ...
     def fraction(self, a: Any, b: Any) -> Any: ...
     def power(self, a: Any, b: Any) -> Any: ...
+
+    def behind(self, a: Any, b: Any) -> Any:
+        return self.row(a, b)
+
     def root(self, a: Any) -> Any: ...
     def big(self, sign: str, over: str, a: Any) -> Any: ...
     def cases(self, a: Any, condition: Any, b: Any) -> Any: ...
@@ -113,9 +119,11 @@ class Text(Style):
         small = b[0].translate(_SUPERSCRIPTS)
         if any(c in _PLAIN for c in small):
             return self.row(a, self._box("^"), b if len(b[0]) == 1 else self.fenced(b))
+        return self.behind(a, (small, ""))
+
+    def behind(self, a: Any, b: Any) -> Any:
         end = len(a[0].rstrip())  # right behind the letter, before the room for its shape
-        room = a[0][end + _width(small):] if end < len(a[0]) else ""
-        top = a[0][:end] + small + room
+        top = a[0][:end] + b[0] + a[0][end + _width(b[0]):]
         return top, a[1].ljust(_width(top))
 
     def root(self, a: Any) -> Any:
@@ -138,7 +146,11 @@ def _width(text: str) -> int:
 
 _TEX_SIGNS = {"⊙": r"\odot", "−": "-", "←": r"\leftarrow", "≤": r"\le", "≥": r"\ge", "≠": r"\ne", "∧": r"\land",
               "∨": r"\lor", "·": r"\cdot", "": r"\,", "×": r"\times", "⊤": r"\top", "∞": r"\infty", "⋆": r"\star",
-              "∗": r"\ast"}
+              "∗": r"\ast", "¬": r"\lnot "}
+
+
+_TEX_WORDS = {"exp": r"\exp", "log": r"\log", "log ": r"\log ", "max": r"\max", "min": r"\min", "σ": r"\sigma",
+              "Φ": r"\Phi"}
 
 
 class Latex(Style):
@@ -170,8 +182,7 @@ class Latex(Style):
         return _partial(self._name(of.name), self._name(by.name))
 
     def word(self, text: str) -> Any:
-        return {"exp": r"\exp", "log": r"\log", "log ": r"\log ", "σ": r"\sigma", "max": r"\max", "min": r"\min"}.get(
-            text, rf"\operatorname{{{_tex(text)}}}")
+        return _TEX_WORDS.get(text) or rf"\operatorname{{{_tex(text)}}}"
 
     def note(self, text: str) -> Any:
         return rf"\text{{{_tex(text)}}}"
@@ -297,6 +308,8 @@ class MathML(Style):
 
 def shown(x: Expression, style: Style, level: int = 0) -> Any:
     """An expression in a style, in parentheses if it holds together less tightly than `level`."""
+    while is_silent(x):
+        x = x.arguments[0]  # type: ignore[attr-defined]
     if isinstance(x, Symbol):
         box = style.derivative(x) if x.by is not None else style.letter(x)
         return style.under(box, np.shape(x.value)) if style.shapes and np.ndim(x.value) else box
@@ -304,7 +317,21 @@ def shown(x: Expression, style: Style, level: int = 0) -> Any:
         return _constant(x, style, level)
     assert isinstance(x, Apply)
     box, own = _applied(x, style)
+    if own == 0 < level:  # what a condition is worth is 1 or 0
+        return style.fenced(box, "[", "]")
     return style.fenced(box) if own < level else box
+
+
+def is_silent(x: Expression) -> bool:
+    """Whether it only says how axes of length 1 lie, which the shapes under the letters do."""
+    if not isinstance(x, Apply) or x.op is not None or x.head not in ("expand", "squeeze", "reshape", "restored"):
+        return False
+    return [n for n in x.shape if n != 1] == [n for n in x.arguments[0].shape if n != 1]
+
+
+def _entry(x: Expression) -> Expression:
+    """An operand of what goes entry by entry, which repeats it where it must without being told."""
+    return x.arguments[0] if isinstance(x, Apply) and x.head == "repeat" and x.op is None else x
 
 
 def _constant(x: Constant, style: Style, level: int) -> Any:
@@ -341,13 +368,16 @@ def _applied(x: Apply, style: Style) -> tuple[Any, int]:
     a = x.arguments[0] if x.arguments else Constant(0)
     b = x.arguments[1] if len(x.arguments) > 1 else a
     head = x.head if x.op is None else ""
+    if head in _ENTRY_BY_ENTRY:
+        a, b = _entry(a), _entry(b)
     match head:
         case "*" | "@" | "keep":
             scalar = head == "*" and not (_is_array(a) and _is_array(b))
             sign = "" if head == "@" or scalar else "⊙"
             if scalar and isinstance(a, Constant) and isinstance(b, Constant):
                 sign = "·"
-            right = style.fenced(shown(b, style), "[", "]") if head == "keep" else shown(b, style, SIGN)
+            right = style.fenced(shown(b, style), "[", "]") if head == "keep" else shown(
+                b, style, SIGN if _is_array(a) else PRODUCT)
             return style.row(shown(a, style, PRODUCT), style.sign(sign), right), PRODUCT
         case "/" if style.stacked:
             return style.fraction(shown(a, style), shown(b, style)), SIGN
@@ -370,6 +400,8 @@ def _applied(x: Apply, style: Style) -> tuple[Any, int]:
             return style.power(shown(a, style, ATOM), style.number("−1")), POSTFIX
         case "conj":
             return style.power(shown(a, style, ATOM), style.sign("∗")), POSTFIX
+        case "not" | "~":
+            return style.row(style.number("¬"), style.fenced(shown(a, style))), ATOM
         case "bracket":
             return style.fenced(shown(a, style), "[", "]"), ATOM
         case "abs":
@@ -379,10 +411,13 @@ def _applied(x: Apply, style: Style) -> tuple[Any, int]:
         case "where":
             return style.cases(shown(b, style), shown(a, style), shown(x.arguments[2], style)), ATOM
         case "index":
-            return style.row(shown(a, style, ATOM), style.note(_index(x))), POSTFIX
+            return style.behind(shown(a, style, ATOM), style.note(_index(x))), POSTFIX
         case "sum" | "prod" | "sum_over_samples":
             over = "samples" if head == "sum_over_samples" else _axes(x.options.get("axis"), a)
             return style.big(_BIG[head], over, shown(a, style, PRODUCT)), BIG
+        case "logaddexp":
+            inner = apply("+", *(apply("exp", z) for z in (a, b)))
+            return style.row(style.word("log"), style.fenced(shown(inner, style))), ATOM
         case "logsumexp":
             over = _axes(x.options.get("axis"), a)
             inner = style.row(style.word("exp"), style.fenced(shown(a, style)))
@@ -410,13 +445,13 @@ def _applied(x: Apply, style: Style) -> tuple[Any, int]:
         case _ if head in _INFIX:
             sign, level = _INFIX[head]
             first = shown(a, style, level)
-            return style.row(first, style.sign(sign), shown(b, style, level + 1)), level
+            return style.row(first, style.sign(sign), shown(b, style, level + (head not in ("+", "and", "or")))), level
     return style.row(*_call(x, style)), ATOM
 
 
 def _call(x: Apply, style: Style) -> list[Any]:
     """`name(a, b; axis 0)`"""
-    inner = [_listed(x.arguments, style)]
+    inner = [_listed(x.arguments if x.head != "scatter" else x.arguments[:1], style)]
     options = [_option(name, value, x) for name, value in x.options.items()
                if value is not None and value is not False and name not in _SILENT_OPTIONS]
     if options:

@@ -94,7 +94,7 @@ class Source:
 
     def __init__(self, network: Network, optimizer: Any = None) -> None:
         data = network.data
-        used = {x: Parameter(x._value) if (state := x.state()) is None else state
+        used = {x: (Parameter if x.needs_grad else State)(x._value) if (state := x.state()) is None else state
                 for x in network.nodes if isinstance(x, Version)}
 
         def step(*arrays: Any) -> Any:

@@ -223,6 +223,12 @@ class Clip(Elementwise):
 
     At a bound dx is 0, as between bounds in the wrong order. Where x is NaN so is dx.
     """
+    formula = """
+        min(max(x, lower), upper)
+        dx = keep(dy, lower < x and x < upper)
+        dlower = keep(dy, x <= lower and lower < upper)
+        dupper = keep(dy, x >= upper or lower >= upper)
+    """
     selecting = True
 
     def forward(self, x: Any, lower: Any, upper: Any) -> Any:

@@ -19,6 +19,7 @@ from .shaping import Identity
 
 class Conjugate(Elementwise):
     """y = x with the other sign of its imaginary part;   dx = the same of dy"""
+    formula = "conj(x)"
     forward = np.conjugate
 
     def backward(self, grad: Any, y: Any, x: Any) -> Any:
@@ -34,6 +35,7 @@ TWINS[np.conjugate] = _conj
 
 class Real(Elementwise, twin=np.real):
     """y = the real part of x;   dx = dy"""
+    formula = "real(val)"
 
     def forward(self, val: Any) -> Any:
         return np.real(val)

@@ -68,11 +68,13 @@ class LogicalNot(Elementwise):
 
 
 class BitwiseAnd(Elementwise):
+    formula = "x0 & x1"
     forward = np.bitwise_and
     differentiable = False
 
 
 class BitwiseOr(Elementwise):
+    formula = "x0 | x1"
     forward = np.bitwise_or
     differentiable = False
 
@@ -93,6 +95,7 @@ class RightShift(Elementwise):
 
 
 class Invert(Elementwise):
+    formula = "~x0"
     forward = np.invert
     differentiable = False
 

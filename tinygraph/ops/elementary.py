@@ -79,6 +79,11 @@ class Log1p(Elementwise):
 
 class LogAddExp(Elementwise):
     """y = log(exp a + exp b);   da = dy exp(a - y),   db = dy exp(b - y),   0 where both are -inf"""
+    formula = """
+        logaddexp(a, b)
+        da = dy * exp(a - y)
+        db = dy * exp(b - y)
+    """
     forward = np.logaddexp
 
     def backward(self, grad: Any, y: Any, a: Any, b: Any) -> Any:

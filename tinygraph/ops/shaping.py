@@ -128,6 +128,7 @@ class SwapAxes(Primitive, twin=np.swapaxes):
 
 class ExpandDims(Primitive, twin=np.expand_dims):
     """y = x with new axes of length 1;   dx = dy without them"""
+    formula = "expand(x, axis)"
 
     def forward(self, x: Any, *, axis: Any) -> Any:
         return np.expand_dims(x, axis)
@@ -138,6 +139,7 @@ class ExpandDims(Primitive, twin=np.expand_dims):
 
 class Squeeze(Primitive, twin=np.squeeze):
     """y = x without axes of length 1;   dx = dy with them"""
+    formula = "squeeze(x, axis)"
 
     def forward(self, x: Any, *, axis: Any = None) -> Any:
         return np.squeeze(x, axis)

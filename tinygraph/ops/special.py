@@ -31,14 +31,14 @@ _ROOT_PI, _ROOT_2, _ROOT_2PI = math.sqrt(math.pi), math.sqrt(2), math.sqrt(2 * m
 _TWO_BY_ROOT_PI = 2 / _ROOT_PI
 
 
-def _op(doc: str, function: Any, *partials: Any, name: str = "") -> Any:
+def _op(doc: str, function: Any, *partials: Any, name: str = "", formula: str = "") -> Any:
     """Define the op of a ufunc, or of a function `lambda self, a, x: ...`, from its partial derivatives."""
     name = name or "".join(word.capitalize() for word in function.__name__.split("_"))
     names = next(p.__code__.co_varnames[1:p.__code__.co_argcount] for p in partials if callable(p))
     public = function.__name__ if isinstance(function, np.ufunc) else name
     parts = [_part(public, argument, partial) for argument, partial in zip(names, partials, strict=True)]
     body = {"forward": function, "backward": _BACKWARD[len(parts)](*parts), "__doc__": doc, "__module__": __name__,
-            "__qualname__": name, "__slots__": ()}
+            "__qualname__": name, "__slots__": (), "formula": formula}
     OPS[name] = cls = type(name, (Elementwise,), body)
     return cls
 
@@ -111,7 +111,7 @@ def _narrowed(y: Any, *inputs: Any) -> Any:
 # ------------------------------------------------------------------------------------- logistic, entropies, transforms
 
 _op("y = 1 / (1 + exp -x);   dx = dy y expit(-x)",
-    special.expit, lambda y, x: y * special.expit(-x))
+    special.expit, lambda y, x: y * special.expit(-x), formula="sigmoid(x)\ndx = dy * y * (1 - y)")
 _op("y = log(x / (1 - x));   dx = dy / (x (1 - x))",
     special.logit, lambda y, x: 1 / (x * (1 - x)))
 _op("y = log expit x;   dx = dy expit(-x)",
@@ -734,6 +734,10 @@ class LogSumExp(Primitive):
 
     The largest are set apart, so that a sum near 1 keeps its digits. Where they are infinite, dy is theirs, in equal
     parts, and where all is minus infinity the gradient is 0.
+    """
+    formula = """
+        logsumexp(x, axis, keepdims)
+        dx = restored(dy, x, axis, keepdims) * softmax(x, axis)
     """
 
     def forward(self, x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
