@@ -11,7 +11,7 @@ import pytest
 import tinygraph as tg
 from tests.cases import CASES, is_float
 from tinygraph import classifier, ops
-from tinygraph.derivation import document, expression
+from tinygraph.derivation import expression
 from tinygraph.derivation.notation import split_name
 
 RNG = np.random.default_rng(0)
@@ -105,6 +105,40 @@ def test_update_lines_of_the_source():
     assert ">>> W1 -= 0.5 * dW1" in derivation.text(source=True)
 
 
+def test_adam_as_in_its_paper():
+    model = tg.nn.Linear(3, 3, rng=0)
+    optimizer = tg.optim.Adam(model, lr=0.1)
+    derivation = tg.derive(tg.nn.cross_entropy(model(X.T), T), optimizer=optimizer)
+    found = lines(derivation)
+    assert found[found.index("Update") + 1:][:3] == [
+        "m_W ← 0.9 m_W + 0.1 ∇W", "v_W ← 0.999 v_W + 0.001 ∇W²",
+        "W ← W − α / (1 − 0.9^(count + 1)) m_W / (√(v_W) / √(1 − 0.999^(count + 1)) + 1e-08)"]
+    before = {state: state._version for state in tg.nn.parameters(model).values()}
+    derivation.check().raise_if_failed()
+    assert all(state._version is version for state, version in before.items())
+    assert "v_W[...] = 0.999 * v_W + " in derivation.text(source=True)
+
+
+def test_who_needs_the_old_value_of_a_state_comes_before_it_changes():
+    model = tg.nn.Linear(3, 3, rng=0)
+    found = lines(tg.derive(tg.nn.cross_entropy(model(X.T), T), optimizer=tg.optim.Lion(model, lr=0.1)))
+    assert found.index("W ← W − α sign(0.9 m_W + 0.1 ∇W)") < found.index("m_W ← 0.99 m_W + 0.01 ∇W")
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adagrad", "AdamW", "Adamax", "Lion", "NAdam", "RMSProp"])
+def test_updates_of_optimizers_hold(name):
+    model = tg.nn.Linear(3, 3, rng=0)
+    optimizer = getattr(tg.optim, name)(model, lr=0.1)
+    for _ in range(2):  # so that moments are not 0
+        loss = tg.nn.cross_entropy(model(X.T), T)
+        loss.backprop()
+        optimizer.step()
+    loss = tg.nn.cross_entropy(model(X.T), T)
+    loss.backprop()
+    optimizer.step()  # the loss keeps the values that it used
+    tg.derive(loss, optimizer=optimizer).check().raise_if_failed()
+
+
 # ---- other networks
 
 
@@ -139,7 +173,7 @@ def test_names_of_a_model_are_paths():
 def test_two_parameters_of_one_name_are_told_apart():
     a, b = (tg.Parameter(RNG.normal(size=3), name="w") for _ in range(2))
     derivation = tg.derive(np.sum(a * b))
-    assert sorted(x.name for x in document.symbols(derivation.equations[0].right)) == ["w1", "w2"]
+    assert sorted(x.name for x in expression.letters_of(derivation.equations[0].right)) == ["w1", "w2"]
     derivation.check().raise_if_failed()
 
 

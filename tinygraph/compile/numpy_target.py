@@ -84,7 +84,7 @@ class Writer:
             self.names[x] = self._unique(x.name or ("x" if x in program.inputs else "p"))
         self.arrays: dict[Var, list[str]] = {}  # of the workspace, with all names that they get
         self.commented = set(self.names.values())
-        self.lines: dict[str, list[str]] = {}  # the statements that lead to what the model has a name for; "": updates
+        self.lines: dict[str, list[str]] = {}  # the statements that lead to what the model has a name for
         body = self._body()
         self.source = "\n".join([*self._head(), *self._workspace(), *self._signature(), *body, ""])
 
@@ -246,7 +246,7 @@ class Writer:
         named = last.output.name or last.state is not None
         several = len(group) > 1
         if named:
-            key = last.output.name if last.state is None else ""
+            key = last.output.name if last.state is None else "new " + self.names[last.state]
             self.lines.setdefault(key, []).extend(line for _, written in group for line in written)
         lines = ["", f"    # {self._equation(last)}"] if several and named else [""] * several
         for s, written in group:

@@ -14,7 +14,7 @@ from ..tape import as_value
 from ..testing.numeric import Probe
 from ..testing.report import Entry, Report
 from .equations import Equation, Network
-from .expression import Apply, Expression, Symbol, evaluate
+from .expression import Apply, Expression, Symbol, evaluate, letters_of
 from .notation import BIG, LOSS, Latex, MathML, Style, Text, shown
 from .program import Source, updates
 
@@ -196,7 +196,7 @@ class Derivation:
         gradients = {e.left.by: e.left for e in self.equations if e.part == "backward"}
         users: dict[Symbol, list[Equation]] = {}
         for e in forward:
-            for x in dict.fromkeys(symbols(e.right)):
+            for x in letters_of(e.right):
                 users.setdefault(x, []).append(e)
         for e in self.equations:
             name = f"({e.number}) {_left(e)}"
@@ -208,18 +208,6 @@ class Derivation:
 
 def _left(e: Equation) -> str:
     return Text(False).letter(e.left)[0] if e.left.by is None else Text(False).derivative(e.left)[0]
-
-
-def symbols(x: Expression) -> Iterator[Symbol]:
-    """The letters of an expression."""
-    todo, seen = [x], set()
-    while todo:
-        x = todo.pop()
-        if isinstance(x, Symbol):
-            yield x
-        elif isinstance(x, Apply) and x not in seen:
-            seen.add(x)
-            todo += x.arguments
 
 
 def _compare(report: Report, name: str, left: np.ndarray, right: Any) -> None:

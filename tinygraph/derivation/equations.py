@@ -85,6 +85,7 @@ class Network:
     """A graph on its way to equations: `equations` is what comes of it, `letters` what each node is called.
 
     data: the letters of plain arrays and constants. parameters: the letter of each, and that of its gradient.
+    versions: those of the parameters that the loss used.
     """
 
     def __init__(self, loss: Any, names: Mapping[str, Any]) -> None:
@@ -115,11 +116,14 @@ class Network:
         self._backward()
         self.data = {key: x for key, x in self.letters.items()
                      if isinstance(x, Symbol) and x.role == "data" and not isinstance(key, Op | Version)}
+        self.moments: dict[State, Symbol] = {}  # the letters of other states, of an optimizer
         self.parameters: dict[State, tuple[Symbol, Symbol]] = {}
+        self.versions: dict[State, Version] = {}
         for x in parameters:
             letter, state = self.letters[x], x.state()
             if isinstance(letter, Symbol) and state is not None:
                 self.parameters[state] = letter, self.grads[letter]
+                self.versions[state] = x
 
     def rebuilt(self, data: Mapping[Any, Any], states: Mapping[Any, State], called: dict[Any, str],
                 name: Callable[[Symbol], str]) -> Value:

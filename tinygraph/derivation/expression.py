@@ -201,6 +201,20 @@ def evaluate(x: Expression, values: Values | None = None) -> Any:
         return of(x)
 
 
+def letters_of(x: Expression) -> dict[Symbol, None]:
+    """The letters in an expression, in the order in which they are met."""
+    found: dict[Symbol, None] = {}
+    todo, seen = [x], set()
+    while todo:
+        x = todo.pop()
+        if isinstance(x, Symbol):
+            found[x] = None
+        elif isinstance(x, Apply) and x not in seen:
+            seen.add(x)
+            todo += reversed(x.arguments)
+    return found
+
+
 # ------------------------------------------------------------------------------------------------------ making of trees
 
 def apply(head: str, *arguments: Expression, **options: Any) -> Expression:

@@ -19,7 +19,7 @@ from ..compile.trace import Trace
 from ..node import TRACE, Parameter, State, Value, Version
 from ..states import states
 from .equations import Equation, Network
-from .expression import Constant, Expression, Symbol, evaluate, of_node
+from .expression import Constant, Expression, Symbol, evaluate, letters_of, of_node
 from .notation import LOSS
 
 
@@ -39,10 +39,12 @@ def updates(network: Network, optimizer: Any) -> list[Equation]:
         raise TypeError(f"optimizer is a {type(optimizer).__name__} whose step() assigns to no state: there is nothing "
                         "to write down")
     after = _stepped(network, optimizer, list(trace.states))
+    named = _names(network, optimizer, [version.state() for version in trace.assigned])
     for state, version in trace.states.items():
-        known = network.parameters.get(state)
-        letters[version] = known[0] if known else _letter(network, optimizer, state)
-    found = []
+        if state not in network.parameters:
+            network.moments[state] = network.letter(named.get(state, "s"), state._version._value, "data")
+        letters[version] = network.moments[state] if state in network.moments else network.parameters[state][0]
+    found, before = [], {}
     for version, node in trace.assigned.items():
         owner = version.state()
         assert owner is not None
@@ -50,9 +52,23 @@ def updates(network: Network, optimizer: Any) -> list[Equation]:
         assert isinstance(first, Symbol)
         right = of_node(node, letters)
         last = trace.latest[owner] is version
-        letters[version] = left = Symbol(first.name, after[owner] if last else evaluate(right), role=first.role)
+        left = Symbol(first.name, after[owner] if last else evaluate(right), role=first.role)
+        letters[version] = letters[node] = left
+        before[left] = first
         found.append(Equation("update", left, right))
-    return found
+    return _ordered(found, before)
+
+
+def _ordered(equations: list[Equation], before: dict[Symbol, Symbol]) -> list[Equation]:
+    """The assignments in an order in which a letter means what it has been given last: who needs the old value of a
+    state comes before it gets the new one."""
+    ordered = [*equations]
+    for e in equations:
+        here = ordered.index(e)
+        late = [i for i, other in enumerate(ordered) if i > here and before[e.left] in letters_of(other.right)]
+        if late and not any(e.left in letters_of(other.right) for other in ordered[here:late[-1] + 1]):
+            ordered.insert(late[-1], ordered.pop(here))
+    return ordered
 
 
 def _step(optimizer: Any, network: Network, rate: Any) -> None:
@@ -71,6 +87,7 @@ def _stepped(network: Network, optimizer: Any, used: list[State]) -> dict[State,
     grads = {parameter: parameter._grad for parameter in before if isinstance(parameter, Parameter)}
     try:
         for parameter, (_, grad) in network.parameters.items():
+            parameter._version = network.versions[parameter]
             parameter._grad = np.array(grad.value)  # type: ignore[attr-defined]
         optimizer.step()
         return {state: np.array(state._version._value) for state in before}
@@ -81,10 +98,26 @@ def _stepped(network: Network, optimizer: Any, used: list[State]) -> dict[State,
             parameter._grad = old
 
 
-def _letter(network: Network, optimizer: Any, state: State) -> Symbol:
-    """A letter for a state of the optimizer: its own name, or its path there."""
-    paths = {other: path for path, other in states(optimizer).items()}
-    return network.letter(state.name or paths.get(state, "s"), state._version._value, "data")
+_LETTERS = {"mean": "m", "square": "v", "rate": "alpha", "lr": "alpha"}  # as in papers: Adam has moments m and v
+
+
+def _names(network: Network, optimizer: Any, assigned: list[State | None]) -> dict[State, str]:
+    """What the states of an optimizer are called: their own name, or the last word of their path. Those that are
+    assigned before a parameter is belong to it: mean_W."""
+    belongs: dict[State, str] = {}
+    waiting: list[State] = []
+    for state in assigned:
+        if state in network.parameters:
+            belongs.update(dict.fromkeys(waiting, network.parameters[state][0].name))
+            waiting = []
+        elif state is not None:
+            waiting.append(state)
+    names = {}
+    for path, state in states(optimizer).items():
+        words = [word.strip("_") for word in path.split(".") if not word.isdigit()]
+        name = state.name or _LETTERS.get(words[-1], words[-1]) if words else "s"
+        names[state] = f"{name}_{belongs[state]}" if state in belongs and not state.name else name
+    return names
 
 
 # --------------------------------------------------------------------------------------------------------------- source
@@ -101,7 +134,8 @@ class Source:
             loss = network.rebuilt(dict(zip(data, arrays, strict=True)), used, TRACE.get().called, identifier)
             loss.backprop()
             if optimizer is not None:
-                _step(optimizer, network, getattr(optimizer, "lr", None))
+                TRACE.get().called.update((state.current(), identifier(x)) for state, x in network.moments.items())
+                _step(optimizer, network, optimizer.lr if isinstance(optimizer, SGD) else None)
             return loss
 
         compiled = compile(step, target="numpy")
@@ -113,7 +147,7 @@ class Source:
     def of(self, e: Equation) -> list[str]:
         """The statements that an equation has become; none if others compute it on the way."""
         if e.part == "update":
-            return [line for line in self.lines.get("", []) if re.match(rf"{identifier(e.left)}\b", line)]
+            return self.lines.get("new " + identifier(e.left), [])
         name = identifier(e.left.by) if e.left.by is not None else identifier(e.left)
         return self.lines.get("d" + name if e.left.by is not None else name, [])
 

@@ -50,6 +50,7 @@ def from_diagonal(A: Any, offset: int = 0) -> Any:
 
 class Inv(Primitive, twin=np.linalg.inv):
     """Y = A⁻¹;   dA = -Yᵀ dY Yᵀ"""
+    formula = "inv(a)"
 
     def forward(self, a: Any) -> Any:
         return np.linalg.inv(a)
@@ -74,6 +75,7 @@ class Solve(Primitive, twin=np.linalg.solve):
 
 class Det(Primitive, twin=np.linalg.det):
     """y = det A;   dA = dy cof A, the matrix of cofactors, also where A is singular"""
+    formula = "det(a)"
 
     def forward(self, a: Any) -> Any:
         return np.linalg.det(a)
