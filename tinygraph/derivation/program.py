@@ -18,6 +18,7 @@ from ..compile.passes import optimized
 from ..compile.trace import Trace
 from ..node import TRACE, Parameter, State, Value, Version
 from ..states import states
+from ..tape import Tape
 from .equations import Equation, Network
 from .expression import Constant, Expression, Symbol, evaluate, letters_of, of_node
 from .notation import LOSS
@@ -28,24 +29,25 @@ def updates(network: Network, optimizer: Any) -> list[Equation]:
     letters: dict[Any, Expression] = {}
     rate = Value(np.asarray(float(optimizer.lr) if isinstance(optimizer, SGD) else 0.0))
     letters[rate] = network.letter("alpha", rate._value, "data") if isinstance(optimizer, SGD) else Constant(0.0)
-    trace = Trace()
+    trace, owners = Trace(), {}
     with trace.active():
         for parameter, (_, grad) in network.parameters.items():
             node = Value(np.asarray(grad.value))
-            letters[node] = grad
+            letters[node], owners[node] = grad, parameter
             trace.set_grad(parameter, node)  # type: ignore[arg-type]
         _step(optimizer, network, rate)
     if not trace.assigned:
         raise TypeError(f"optimizer is a {type(optimizer).__name__} whose step() assigns to no state: there is nothing "
                         "to write down")
     after = _stepped(network, optimizer, list(trace.states))
-    named = _names(network, optimizer, [version.state() for version in trace.assigned])
+    assigned = _sources_first(trace.assigned)
+    named = _names(network, optimizer, assigned, owners)
     for state, version in trace.states.items():
         if state not in network.parameters:
             network.moments[state] = network.letter(named.get(state, "s"), state._version._value, "data")
         letters[version] = network.moments[state] if state in network.moments else network.parameters[state][0]
     found, before = [], {}
-    for version, node in trace.assigned.items():
+    for version, node in assigned.items():
         owner = version.state()
         assert owner is not None
         first = letters[trace.states[owner]]
@@ -57,6 +59,23 @@ def updates(network: Network, optimizer: Any) -> list[Equation]:
         before[left] = first
         found.append(Equation("update", left, right))
     return _ordered(found, before)
+
+
+def _sources_first(assigned: dict[Version, Value]) -> dict[Version, Value]:
+    """What is assigned to each state, in an order in which those come first whose new values others are made of."""
+    below = {version: set(Tape(node)) for version, node in assigned.items()}
+    ordered: dict[Version, Value] = {}
+
+    def visit(version: Version) -> None:
+        for other, node in assigned.items():
+            if other is not version and other not in ordered and (
+                    node in below[version] or other in below[version]) and assigned[version] not in below[other]:
+                visit(other)
+        ordered.setdefault(version, assigned[version])
+
+    for version in assigned:
+        visit(version)
+    return ordered
 
 
 def _ordered(equations: list[Equation], before: dict[Symbol, Symbol]) -> list[Equation]:
@@ -98,25 +117,24 @@ def _stepped(network: Network, optimizer: Any, used: list[State]) -> dict[State,
             parameter._grad = old
 
 
-_LETTERS = {"mean": "m", "square": "v", "rate": "alpha", "lr": "alpha"}  # as in papers: Adam has moments m and v
+_LETTERS = {"mean": "m", "square": "v", "learning_rate": "alpha", "rate": "alpha", "lr": "alpha"}  # as in papers
 
 
-def _names(network: Network, optimizer: Any, assigned: list[State | None]) -> dict[State, str]:
-    """What the states of an optimizer are called: their own name, or the last word of their path. Those that are
-    assigned before a parameter is belong to it: mean_W."""
-    belongs: dict[State, str] = {}
-    waiting: list[State] = []
-    for state in assigned:
-        if state in network.parameters:
-            belongs.update(dict.fromkeys(waiting, network.parameters[state][0].name))
-            waiting = []
-        elif state is not None:
-            waiting.append(state)
+def _names(network: Network, optimizer: Any, assigned: dict[Version, Value],
+           owners: dict[Any, State]) -> dict[State, str]:
+    """What the states of an optimizer are called: their own name, or the last word of their path. Those that are made
+    of the gradient of one parameter alone get its name as an index: m_W."""
+    indices: dict[State, str] = {}
+    for version, node in assigned.items():
+        used = {owners[x] for x in Tape(node) if x in owners}
+        state = version.state()
+        if len(used) == 1 and state is not None:
+            indices[state] = network.parameters[used.pop()][0].name
     names = {}
     for path, state in states(optimizer).items():
         words = [word.strip("_") for word in path.split(".") if not word.isdigit()]
-        name = state.name or _LETTERS.get(words[-1], words[-1]) if words else "s"
-        names[state] = f"{name}_{belongs[state]}" if state in belongs and not state.name else name
+        name = state.name or (_LETTERS.get(words[-1], words[-1]) if words else "s")
+        names[state] = f"{name}_{indices[state]}" if state in indices and not state.name else name
     return names
 
 
