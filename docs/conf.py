@@ -10,6 +10,7 @@ become MathML, which browsers draw themselves: the site needs no network.
 import contextlib
 import os
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -48,6 +49,7 @@ def run_examples(app, name, source):
     """Runs the examples of a page, and makes its pictures and links lead to what they saved."""
     page = DOCS / f"{name}.md"
     folder = Path(app.outdir) / "made" / name
+    shutil.rmtree(folder, ignore_errors=True)  # of the last build
     with contextlib.redirect_stdout(None):
         documents.run(page, folder)
 
@@ -72,6 +74,7 @@ def display(writer, node):
 
 
 NAME = r"(?:[a-z_]\w*|[A-Z])"  # of an argument: lower case, or one letter of the mathematics
+MARKUP = re.compile(r"(?<![`\w*])\*{1,2}(?=\w)|\||(?<=\w)_(?!\w|`)")  # what would be some to reStructuredText
 ARGUMENT = re.compile(rf"(\*{{0,2}}{NAME}(?:, {NAME})*): (?=\S)")
 
 
@@ -81,7 +84,7 @@ def as_fields(app, what, name, value, options, lines):
     for line in lines:
         example = line.startswith((">>>", "..."))
         if not example:
-            line = re.sub(r"(?<![`\w*])(\*{1,2})(?=\w)|\|", lambda found: re.sub(r"(.)", r"\\\1", found[0]), line)
+            line = MARKUP.sub(lambda found: re.sub(r"(.)", r"\\\1", found[0]), line)
         if match := ARGUMENT.match(line):
             line = f":param {match[1]}: {line[match.end():]}"
         elif within and line and not line.startswith(" "):
