@@ -135,8 +135,7 @@ class Derivation:
         for title, equations in self._parts():
             lines += [f"<h2>{title}</h2>", "<ol>"]
             for e in equations:
-                rows = "<br>".join(f'<math displaystyle="true">{row}</math>' for row in _rows(e, style))
-                lines += [f'<li value="{e.number}">{rows}']
+                lines += [f'<li value="{e.number}">{_mathml(e, style)}']
                 if rules and e.uses:
                     chain = f"<math>{_chain(e, MathML(False))}</math>"
                     lines += [f"<p>{chain} <span>{escape('; '.join(_rules(e)))}</span></p>"]
@@ -183,8 +182,8 @@ class Derivation:
 
     @staticmethod
     def mathml(equation: Equation) -> str:
-        """One equation as an element of MathML, with shapes."""
-        return f'<math displaystyle="true">{_equation(equation, MathML(True))}</math>'
+        """One equation as MathML, with shapes: an element for each of its lines."""
+        return _mathml(equation, MathML(True))
 
     # ---------------------------------------------------------------------------------------------------------- check
 
@@ -288,6 +287,10 @@ def _terms(x: Expression) -> list[Expression]:
 
 def _aligned(e: Equation, style: Latex) -> str:
     return " \\\\\n".join(_rows(e, style, "&"))
+
+
+def _mathml(e: Equation, style: MathML) -> str:
+    return "<br>".join(f'<math displaystyle="true">{row}</math>' for row in _rows(e, style))
 
 
 def _latex(e: Equation, style: Latex) -> str:
