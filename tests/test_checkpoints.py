@@ -243,6 +243,17 @@ def test_every_bit_of_the_numbers_counts(kind, tmp_path):
         assert exact_or_refused(kind, bytes(damaged), tmp_path)
 
 
+@kinds
+def test_names_cannot_be_exchanged(kind, tmp_path):
+    path, model = tmp_path / f"x.{kind}", {"one": tg.State(1.0), "two": tg.State(2.0)}
+    save(path, model=model)
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"model.one", b"model.xxx").replace(b"model.two", b"model.one")
+                     .replace(b"model.xxx", b"model.two"))
+    with pytest.raises(CheckpointError, match="does not fit its digest"):
+        load(path, model=model)
+
+
 # ---- hostile files
 
 
@@ -314,6 +325,15 @@ def test_hostile_files(name, tmp_path):
     assert "\n" not in str(caught.value)
     assert values(model) == before
     assert os.listdir(tmp_path) == [name]
+
+
+def test_what_is_packed_is_not_unpacked(tmp_path):
+    """Ten kilobytes could become ten gigabytes."""
+    with zipfile.ZipFile(io.BytesIO(whole("npz", tmp_path))) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    (tmp_path / "x.npz").write_bytes(npz(**members, compression=zipfile.ZIP_DEFLATED))
+    with pytest.raises(CheckpointError, match="is packed"):
+        read(tmp_path / "x.npz")
 
 
 @kinds

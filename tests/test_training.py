@@ -356,6 +356,14 @@ def test_an_exception_leaves_the_last_complete_step(how, place):
 # ---- stopping and going on
 
 
+@pytest.fixture(autouse=True)
+def listening():
+    """What is run in the background has Ctrl-C turned off, and inherits that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 class Interrupter:
     """Presses Ctrl-C after a number of steps."""
 
