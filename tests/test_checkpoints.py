@@ -244,14 +244,12 @@ def test_every_bit_of_the_numbers_counts(kind, tmp_path):
 
 
 @kinds
-def test_names_cannot_be_exchanged(kind, tmp_path):
-    path, model = tmp_path / f"x.{kind}", {"one": tg.State(1.0), "two": tg.State(2.0)}
-    save(path, model=model)
-    content = path.read_bytes()
-    path.write_bytes(content.replace(b"model.one", b"model.xxx").replace(b"model.two", b"model.one")
-                     .replace(b"model.xxx", b"model.two"))
+def test_names_count(kind, tmp_path):
+    path = tmp_path / f"x.{kind}"
+    save(path, model={"one": tg.State(1.0), "two": tg.State(2.0)})
+    path.write_bytes(path.read_bytes().replace(b"model.two", b"model.twp"))
     with pytest.raises(CheckpointError, match="does not fit its digest"):
-        load(path, model=model)
+        read(path)
 
 
 # ---- hostile files
@@ -392,8 +390,10 @@ path, dice, writing = sys.argv[1], random.Random(0), 0
 states = [tg.State(np.full(50_000, -1.0)) for _ in range(3)]
 started = time.perf_counter()
 tg.checkpoints.save(path, model=states, metadata={"i": -1})
-once, seen = time.perf_counter() - started, [-1]
+once, seen = min(time.perf_counter() - started, 0.02), [-1]
 for _ in range(40):
+    if time.perf_counter() > started + 2 and writing and len(set(seen)) > 1:
+        break
     begun, tell = os.pipe()
     child = os.fork()
     if not child:

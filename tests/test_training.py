@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
-from tinygraph import checkpoints, nn
+from tinygraph import checkpoints, nn, optim
 from tinygraph.states import states
 from tinygraph.training import History, NotFiniteError, evaluate, fit, steps
 from tinygraph.training.batches import batches_of
@@ -418,13 +418,35 @@ def test_resuming_continues_to_the_last_bit(how, data, tmp_path):
     history, whole = session(tmp_path / "whole.npz", source(), how)
     assert not history.stopped
     steps = 4 * (5 if data == "arrays" else 7)
-    for stop in range(1, steps, 5 if how else 1):
+    for stop in (1, 7, steps - 3) if how else range(1, steps, 1 if data == "arrays" else 3):
         path = tmp_path / f"{stop}.npz"
         history, _ = session(path, source(), how, stop)
         assert history.stopped == "interrupted"
         assert len(history) == (stop - 1) // (steps // 4)
         history, resumed = session(path, source(), how, seed=stop)
         assert resumed == whole, stop
+
+
+@pytest.mark.parametrize(("how", "kind"), [(False, "npz"), (True, "safetensors")], ids=["eager", "compiled"])
+def test_resuming_what_the_library_has(how, kind, tmp_path):
+    """Dropout, batch normalisation, an averaged optimizer with clipping, and a rate that waits for the validation."""
+    def session(name, stop=0, seed=0):
+        rng = np.random.default_rng(seed)
+        net = nn.Sequential(nn.Linear(3, 8, rng=rng), nn.BatchNorm(8), nn.ReLU(), nn.Dropout(0.3, rng=rng),
+                            nn.Linear(8, 2, rng=rng))
+        plateau = optim.Plateau(1.0, factor=0.5, patience=0)
+        optimizer = optim.Average(optim.Adam(net, lr=plateau, clip_norm=1.0, weight_decay=0.01), 0.9)
+        history = fit(net, (X, Y), loss=nn.cross_entropy, optimizer=optimizer, epochs=5, batch_size=8, validation=0.2,
+                      metrics=["accuracy"], compile=how, progress=False, checkpoint=tmp_path / f"{name}.{kind}",
+                      resume=True, callbacks=[Interrupter(stop),
+                                              lambda run: plateau.observe(run.history["validation loss"][-1])])
+        return [values(net, optimizer), history.columns], float(plateau(0))
+
+    whole, rate = session("whole")
+    assert rate < 1.0
+    for stop in (10,) if how else (3, 10, 22):
+        session(stop, stop)
+        assert session(stop, seed=stop) == (whole, rate)
 
 
 def test_interrupted_again_and_again(tmp_path):
@@ -462,11 +484,13 @@ def test_the_model_of_the_file_is_the_best(tmp_path):
     def keep(run):
         kept[run.epoch] = values(run.model)
 
-    trained(epochs=9, validation=0.3, patience=20, batch_size=4, checkpoint=path, callbacks=[keep, Interrupter(60)])
+    net, _, _ = trained(epochs=9, validation=0.3, patience=20, batch_size=4, checkpoint=path,
+                        callbacks=[keep, Interrupter(60)])
     best, last = Net(1), Net(2)
     history = checkpoints.load(path, model=best)["training"]["columns"]["validation loss"]
     checkpoints.load(path, last=last)
     assert values(best) == kept[int(np.argmin(history)) + 1]
+    assert values(last) == values(net)  # after Ctrl-C nothing is put back
     assert values(last) not in kept.values()
     path = tmp_path / "y.npz"
     net, _, _ = trained(patience=20, checkpoint=path, callbacks=[Interrupter(2)])
@@ -705,7 +729,7 @@ def test_steps_are_taken_again_as_they_were(how, monkeypatch):
 
     class Slower:
         def on_step(self, run):
-            if run.step == 4:
+            if run.step == 7:
                 run.optimizer.lr.value = run.optimizer.lr.value / 2
 
     found = []
