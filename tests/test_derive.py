@@ -12,7 +12,7 @@ import tinygraph as tg
 from tests.cases import CASES, is_float
 from tinygraph import classifier, ops
 from tinygraph.derivation import expression
-from tinygraph.derivation.notation import split_name
+from tinygraph.derivation.notation import Text, shown, split_name
 
 RNG = np.random.default_rng(0)
 X, T = RNG.normal(size=(3, 6)), np.array([0, 2, 1, 1, 0, 2])
@@ -162,6 +162,26 @@ def test_contributions_are_added_where_a_letter_is_used_twice():
     assert "∇W = A1ᵀ ∂L/∂Z2 + xᵀ ∂L/∂Z1" in found
     assert "∂L/∂Z1 = ∂L/∂A1 ⊙ (1 − A1²)" in found
     derivation.check().raise_if_failed()
+
+
+def test_products_of_two_kinds_have_parentheses():
+    A, B = (tg.Parameter(RNG.normal(size=(3, 3)), name=name) for name in "AB")
+    C = expression.Symbol("C", np.ones((3, 3)))
+
+    def text(x):
+        return shown(x, Text(shapes=False))[0]
+
+    a, b = (expression.Symbol(x.name, x.value) for x in (A, B))
+    product, both = expression.apply("@", a, b), expression.apply("*", a, b)
+    assert text(expression.apply("*", product, C)) == "(A B) ⊙ C"
+    assert text(expression.apply("@", C, both)) == "C (A ⊙ B)"
+    assert text(expression.apply("@", C, product)) == "C A B"
+    assert text(expression.apply("*", C, both)) == "C ⊙ A ⊙ B"
+    assert text(expression.apply("*", C, expression.apply("/", a, b))) == "C ⊙ (A / B)"
+    assert text(expression.apply("@", expression.apply("T", expression.apply("+", a, b)), C)) == "(A + B)ᵀ C"
+    assert text(expression.apply("*", expression.Constant(-0.5), both)) == "−0.5 A ⊙ B"
+    assert text(expression.apply("+", C, expression.apply("sum", both, axis=0))) == "C + Σ[axis 0] A ⊙ B"
+    assert text(expression.apply("*", expression.apply("sum", a), b)) == "(Σ A) B"
 
 
 def test_names_of_a_model_are_paths():

@@ -314,8 +314,9 @@ def _rules(e: Equation) -> list[str]:
     """The rules that an equation uses, as the docstrings of the ops put them."""
     lines = []
     for op in e.ops:
-        first = " ".join((op.__doc__ or "").strip().split("\n\n")[0].split())
-        lines.append(f"{op.__name__}: {first.partition('; ')[2]}" if "; " in first else op.__name__)
+        said = [" ".join(part.split()) for part in (op.__doc__ or "").split("\n\n")]
+        rule = next((part for part in said if part.startswith("d")), said[0].partition("; ")[2])
+        lines.append(f"{op.__name__}: {rule}" if rule else op.__name__)
     return lines
 
 

@@ -138,7 +138,7 @@ class Network:
             else:
                 new[x] = states[x].current() if x in states else x
             step = self.steps.get(x)
-            while step is not None and step.term:  # called as what it is a term of
+            while step is not None and step.term and self._weights(step):  # the product in a layer is called as that
                 step = step.users[0][0]
             letter = self.letters[x if step is None else step.node]
             if isinstance(letter, Symbol) and not isinstance(new[x], np.ndarray):

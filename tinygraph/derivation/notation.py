@@ -188,8 +188,12 @@ class Latex(Style):
         return rf"\text{{{_tex(text)}}}"
 
     def number(self, text: str) -> Any:
-        return _TEX_SIGNS.get(text) or re.sub(r"e([+-]?)0*(\d+)$", lambda e: rf" \cdot 10^{{{e[1].strip('+')}{e[2]}}}",
-                                               text.replace("∞", r"\infty ").replace("−", "-"))
+        mantissa, exponent = _parts(text)
+        number = mantissa.replace("∞", r"\infty ").replace("−", "-")
+        power = f"10^{{{exponent}}}"
+        if exponent:
+            return power if number == "1" else rf"{number} \cdot {power}"
+        return _TEX_SIGNS.get(text, number)
 
     def sign(self, text: str) -> Any:
         return f" {_TEX_SIGNS.get(text, text)} "
@@ -223,6 +227,12 @@ class Latex(Style):
 
 
 LOSS = "L"
+
+
+def _parts(text: str) -> tuple[str, str]:
+    """A number as printed, and its power of ten if it has one: 2.5 and -7 of 2.5e-07."""
+    match = re.fullmatch(r"(.*\d)e\+?(-?)0*(\d+)", text)
+    return (match[1], match[2] + match[3]) if match else (text, "")
 
 
 def _partial(of: str, by: str) -> str:
@@ -268,7 +278,10 @@ class MathML(Style):
         return f"<mtext>{escape(text)}</mtext>"
 
     def number(self, text: str) -> Any:
-        return f"<mn>{escape(text)}</mn>"
+        mantissa, exponent = _parts(text)
+        power = f"<msup><mn>10</mn><mn>{exponent.replace('-', '−')}</mn></msup>"
+        number = f"<mn>{escape(mantissa)}</mn>"
+        return number if not exponent else power if mantissa == "1" else self.row(number, "<mo>·</mo>", power)
 
     def sign(self, text: str) -> Any:
         return f"<mo>{escape(text)}</mo>" if text else "<mspace width='0.17em'/>"
@@ -377,8 +390,8 @@ def _applied(x: Apply, style: Style) -> tuple[Any, int]:
             if scalar and isinstance(a, Constant) and isinstance(b, Constant):
                 sign = "·"
             right = style.fenced(shown(b, style), "[", "]") if head == "keep" else shown(
-                b, style, SIGN if _is_array(a) else PRODUCT)
-            return style.row(shown(a, style, PRODUCT), style.sign(sign), right), PRODUCT
+                b, style, _factor(b, head, SIGN))
+            return style.row(shown(a, style, _factor(a, head, PRODUCT)), style.sign(sign), right), PRODUCT
         case "/" if style.stacked:
             return style.fraction(shown(a, style), shown(b, style)), SIGN
         case "/":
@@ -474,6 +487,15 @@ def _option(name: str, value: Any, x: Apply) -> str:
     if name == "axis" and x.arguments:
         return _axes(value, x.arguments[0]) or "axis 0"
     return f"{name} {value}".replace("'", "")
+
+
+def _factor(x: Expression, head: str, level: int) -> int:
+    """How tightly a factor must hold together: products of one kind need no parentheses in each other."""
+    if not isinstance(x, Apply) or x.op is not None or x.head not in ("*", "@", "keep"):
+        return level
+    if x.head == "*" and not all(map(_is_array, x.arguments)):  # by a number
+        return PRODUCT
+    return PRODUCT if (x.head == "@") == (head == "@") else SIGN
 
 
 def _is_array(x: Expression) -> bool:
