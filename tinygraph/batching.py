@@ -18,6 +18,7 @@ import numpy as np
 from .node import TRACE, WATCHER, Node, Value, describe
 from .op import Elementwise, Op, run_traced
 from .ops.accumulation import CumLogAddExp, CumMax, CumMin, CumProd, CumSum, Recurrence
+from .ops.activations import ELU, ErfGELU, LeakyReLU, Sigmoid, SiLU, Softplus
 from .ops.convolution import FoldWindows, MaxPool2D, Windows
 from .ops.decompositions import QR, SVD, Cholesky, Eig, Eigh, Marked, OverGaps, TieMeans
 from .ops.discrete import Unwrap
@@ -283,7 +284,8 @@ def _one_by_one(op: Op, *inputs: Any) -> Any:
 
 
 RULES: dict[type[Op], Rule] = {
-    **dict.fromkeys([Cast, CastToInteger, FoldWindows, GELU, InRange, MaxPool2D, ReLU, StopGradient, Windows], _same),
+    **dict.fromkeys([Cast, CastToInteger, FoldWindows, InRange, MaxPool2D, StopGradient, Windows], _same),
+    **dict.fromkeys([ELU, ErfGELU, GELU, LeakyReLU, ReLU, Sigmoid, SiLU, Softplus], _same),
     **dict.fromkeys([ExpandDims, Reshape, Squeeze], _reshape),
     **dict.fromkeys([Cholesky, Det, Eig, Eigh, Inv, MatrixRank, Pinv, QR, SLogDet, SVD], _same),
     **dict.fromkeys([Cofactors, Marked, Recurrence, Reorder, TieMeans], _all_repeated),

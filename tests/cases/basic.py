@@ -7,6 +7,7 @@ from typing import Any
 import hypothesis.extra.numpy as hnp
 import numpy as np
 from hypothesis import strategies as st
+from scipy import special
 
 from tinygraph import Op, ops
 from tinygraph.ops.selection import ARRAY
@@ -441,6 +442,18 @@ def norm_case(shape: tuple[int, ...], **options: Any) -> Case:
 
 
 pointwise(ops.GELU, logistic_gelu, anywhere)
+pointwise(ops.LeakyReLU, lambda x, slope=0.01: np.where(is_less(0, x), x, slope * x), nonzero)
+pointwise(ops.LeakyReLU, lambda x, slope: np.where(is_less(0, x), x, slope * x), nonzero, options={"slope": 1.5})
+pointwise(ops.ELU, lambda x, alpha=1.0: np.where(is_less(0, x), x, alpha * (np.exp(x) - 1)), nonzero)
+pointwise(ops.ELU, lambda x, alpha: np.where(is_less(0, x), x, alpha * (np.exp(x) - 1)), nonzero,
+          options={"alpha": 0.5})
+pointwise(ops.Sigmoid, lambda x: 1 / (1 + np.exp(-x)), anywhere, analytic=False, half=False)
+pointwise(ops.SiLU, lambda x: x / (1 + np.exp(-x)), anywhere, analytic=False, half=False)
+pointwise(ops.ErfGELU, lambda x: x * (1 + special.erf(x / np.sqrt(2))) / 2, anywhere, half=False)
+pointwise(ops.Softplus, lambda x: np.log(1 + np.exp(x)), anywhere, analytic=False, half=False)
+for shape in [(4, 3), (3,), (), (0, 2)]:
+    add(ops.LogisticNLL, lambda x, t: np.log(1 + np.exp(x)) - t * x, (anywhere, shape), (anywhere, shape),
+        analytic=False, half=False)
 
 for shape, axis in [((2, 3), -1), ((3, 2), 0), ((2, 3, 2), 1), ((2, 3, 2), -3), ((4,), 0), ((2, 1), 1), ((0, 3), -1)]:
     add(ops.Softmax, softmax, (anywhere, shape), axis=axis)

@@ -12,6 +12,7 @@ import numpy as np
 
 from .. import ops
 from ..node import Node
+from .activations import output
 
 
 def cross_entropy(logits: Any, labels: Any, *, class_weights: Any = None, label_smoothing: float = 0.0,
@@ -28,8 +29,7 @@ def cross_entropy(logits: Any, labels: Any, *, class_weights: Any = None, label_
     """
     labels = _array(labels)
     if class_weights is None and weights is None and not label_smoothing:
-        loss = ops.LogSoftmaxNLL.apply(logits, labels)
-        return loss[0] if isinstance(loss, tuple) else loss  # on arrays an op returns what it keeps, too
+        return output(ops.LogSoftmaxNLL.apply(logits, labels))
     from ..scipy.special import log_softmax
 
     if not 0 <= label_smoothing <= 1:
@@ -55,7 +55,7 @@ def binary_cross_entropy(logits: Any, targets: Any, *, weights: Any = None) -> A
     logits and targets have one shape; targets lie in [0, 1].
     """
     targets = _like(logits, targets, "binary_cross_entropy")
-    return _mean(np.logaddexp(0, logits) - targets * logits, weights, "binary_cross_entropy")
+    return _mean(ops.LogisticNLL.apply(logits, targets), weights, "binary_cross_entropy")
 
 
 def mean_squared_error(outputs: Any, targets: Any, *, weights: Any = None) -> Any:

@@ -12,6 +12,7 @@ from ..node import LATE, TWINS, SparseOperand
 from . import queries as queries
 from . import statistics as statistics
 from .accumulation import CumLogAddExp, CumMax, CumMin, CumProd, CumSum, Recurrence
+from .activations import ELU, ErfGELU, LeakyReLU, LogisticNLL, Sigmoid, SiLU, Softplus
 from .arithmetic import (
     Absolute,
     Add,
@@ -150,6 +151,7 @@ def __getattr__(name: str) -> Any:
 
 
 __all__ = [
+    "ELU",
     "FFT",
     "GELU",
     "IFFT",
@@ -205,6 +207,7 @@ __all__ = [
     "Eigh",
     "Einsum",
     "Equal",
+    "ErfGELU",
     "Exp",
     "Exp2",
     "ExpandDims",
@@ -240,6 +243,7 @@ __all__ = [
     "LayerNorm",
     "Lcm",
     "LdExp",
+    "LeakyReLU",
     "LeastSquares",
     "LeftShift",
     "Less",
@@ -255,6 +259,7 @@ __all__ = [
     "LogicalNot",
     "LogicalOr",
     "LogicalXor",
+    "LogisticNLL",
     "Logm",
     "Mantissa",
     "Marked",
@@ -297,12 +302,15 @@ __all__ = [
     "ScatterAdd",
     "SearchSorted",
     "SetAt",
+    "SiLU",
+    "Sigmoid",
     "Sign",
     "SignBit",
     "Sin",
     "Sinc",
     "Sinh",
     "Softmax",
+    "Softplus",
     "Solve",
     "SolveSylvester",
     "SolveTriangular",

@@ -72,12 +72,12 @@ class GELU(Op):
     """
 
     def forward(self, x: Any) -> Any:
-        z = _bounded(x, -10, 10)
+        z = bounded(x, -10, 10)
         h = 0.5 + 0.5 * np.tanh(z * (_GELU + 0.044715 * _GELU * z * z))
-        return _bounded(x, -10) * h, h  # 0 at -inf, and not NaN
+        return bounded(x, -10) * h, h  # 0 at -inf, and not NaN
 
     def backward(self, grad: Any, y: Any, x: Any, h: Any) -> Any:
-        z = _bounded(x, -10, 10)
+        z = bounded(x, -10, 10)
         slope = _GELU + 3 * 0.044715 * _GELU * z * z
         return grad * (h + 2 * z * h * (1 - h) * slope)
 
@@ -85,7 +85,7 @@ class GELU(Op):
 _GELU = math.sqrt(2 / math.pi)
 
 
-def _bounded(x: Any, low: float, high: float = np.inf) -> Any:
+def bounded(x: Any, low: float, high: float = np.inf) -> Any:
     """x, cut off where a function has come to its limit to the last digit, and a power of x would overflow."""
     if x.__class__ is np.ndarray:
         return np.clip(x, low, high)
