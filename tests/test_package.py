@@ -42,7 +42,7 @@ LAYERS = [
     {"control"},
     {"testing"},
     {"nn", "optim", "optimize"},
-    {"classifier"},
+    {"by_name", "classifier"},
     {"checkpoints", "data", "derivation", "drawing", "sklearn", "training"},
     {"__init__"},
     {"demo"},

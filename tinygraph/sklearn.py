@@ -7,13 +7,13 @@ what they are given, `tinygraph.nn` is what they compute, and `tinygraph.trainin
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
 
-from . import nn, optim, training
+from . import nn, training
+from .by_name import ACTIVATIONS, OPTIMIZERS, SCHEDULES, groups, multilayer
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
@@ -27,20 +27,6 @@ except ImportError as error:
                               'pip install -e ".[data]"') from error
 
 __all__ = ["TinygraphClassifier", "TinygraphRegressor"]
-
-ACTIVATIONS: dict[str, Callable[[], Any]] = {
-    "relu": nn.ReLU, "leaky_relu": nn.LeakyReLU, "elu": nn.ELU, "gelu": nn.GELU, "silu": nn.SiLU,
-    "softplus": nn.Softplus, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid, "hardtanh": nn.Hardtanh,
-}
-OPTIMIZERS: dict[str, Callable[..., Any]] = {
-    "sgd": optim.SGD, "rmsprop": optim.RMSProp, "adagrad": optim.Adagrad, "adam": optim.Adam, "adamw": optim.AdamW,
-    "adamax": optim.Adamax, "nadam": optim.NAdam, "lion": optim.Lion,
-}
-SCHEDULES: dict[str, Callable[[float, int], Any]] = {
-    "constant": lambda lr, steps: lr,
-    "cosine": lambda lr, steps: optim.Cosine(lr, steps),
-    "one_cycle": lambda lr, steps: optim.OneCycle(lr, max(steps, 4)),
-}
 
 
 class _Network(BaseEstimator):
@@ -140,21 +126,15 @@ class _Network(BaseEstimator):
         schedule, optimizer = self.schedule, self.optimizer
         schedule = SCHEDULES[schedule](self.learning_rate, steps) if isinstance(schedule, str) else schedule
         optimizer = OPTIMIZERS[optimizer] if isinstance(optimizer, str) else optimizer
-        matrices = [p for p in nn.parameters(self.network_).values() if p.ndim > 1]  # biases are left as they are
-        self.optimizer_ = optimizer([{"parameters": matrices, "l2": self.l2}, {"parameters": self.network_}], schedule)
+        self.optimizer_ = optimizer(groups(self.network_, l2=self.l2), schedule)
 
     def _multilayer(self, n_inputs: int, n_outputs: int, rng: np.random.Generator) -> nn.Sequential:
         activation = ACTIVATIONS[self.activation] if isinstance(self.activation, str) else lambda: self.activation
-        layers: list[Any] = []
-        for size in np.atleast_1d(np.asarray(self.hidden_layer_sizes, dtype=object)):
-            if not isinstance(size, Integral) or size < 1:
-                raise ValueError(f"hidden_layer_sizes must be integers above 0, not {self.hidden_layer_sizes!r}")
-            layers.append(nn.Linear(n_inputs, int(size), rng=rng))
-            layers += [nn.BatchNorm(int(size))] if self.batch_norm else []
-            layers.append(activation())
-            layers += [nn.Dropout(self.dropout, rng=rng)] if self.dropout else []
-            n_inputs = int(size)
-        return nn.Sequential(*layers, nn.Linear(n_inputs, n_outputs, rng=rng))
+        sizes: Any = np.atleast_1d(np.asarray(self.hidden_layer_sizes, dtype=object)).tolist()
+        if not all(isinstance(size, Integral) and int(size) >= 1 for size in sizes):
+            raise ValueError(f"hidden_layer_sizes must be integers above 0, not {self.hidden_layer_sizes!r}")
+        return nn.Sequential(*multilayer(n_inputs, map(int, sizes), n_outputs, activation=activation,
+                                         dropout=self.dropout, batch_norm=self.batch_norm, rng=rng))
 
     def _train(self, X: Any, targets: Any, weights: Any, epochs: int, patience: int | None, validation: Any,
                seed: int) -> training.History:
@@ -199,10 +179,10 @@ _PARAMETERS = """
     dropout: the share of units of each hidden layer that a step leaves out.
     batch_norm: whether each hidden layer is normalised over the batch before its activation.
     l2: half of it times the sum of the squares of all weights (not of biases) is added to the loss.
-    optimizer: "adam", "adamw", "adamax", "nadam", "sgd", "rmsprop", "adagrad", "lion", or a function
-        (groups of parameters, lr) -> optimizer.
+    optimizer: "adam", "adamw", "adamax", "nadam", "sgd", "momentum", "nesterov", "rmsprop", "adagrad", "lion", or a
+        function (groups of parameters, lr) -> optimizer.
     learning_rate: the rate, or where a schedule begins or culminates.
-    schedule: "constant", "cosine", "one_cycle", or a function of the number of steps.
+    schedule: "constant", "step", "exponential", "cosine", "one_cycle", "warm_up", or a function of the number of steps.
     batch_size: samples in a step, at most.
     max_iter: epochs, at most.
     tol, n_iter_no_change: it ends when so many epochs in a row have not improved the loss by tol, with the weights of

@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import nn
+from ..by_name import ACTIVATIONS, multilayer
 
 if TYPE_CHECKING:
     from .models import Description
 
 __all__ = ["build"]
-
-ACTIVATIONS = {"relu": nn.ReLU, "leaky_relu": nn.LeakyReLU, "elu": nn.ELU, "gelu": nn.GELU, "silu": nn.SiLU,
-               "softplus": nn.Softplus, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}  # fmt: skip
 
 
 def build(model: Description, rng: np.random.Generator | int) -> nn.Sequential:
@@ -48,12 +46,6 @@ def build(model: Description, rng: np.random.Generator | int) -> nn.Sequential:
         n_inputs = n_channels * height * width
     if len(model.input_shape) > 1:
         layers.append(nn.Flatten())
-    for n_outputs in model.hidden:
-        layers.append(nn.Linear(n_inputs, n_outputs, rng=rng, dtype=model.dtype))
-        layers += [nn.BatchNorm(n_outputs, dtype=model.dtype)] * model.batch_norm
-        layers.append(activation())
-        if model.dropout:
-            layers.append(nn.Dropout(model.dropout, rng=rng))
-        n_inputs = n_outputs
-    layers.append(nn.Linear(n_inputs, model.n_outputs, rng=rng, dtype=model.dtype))
+    layers += multilayer(n_inputs, model.hidden, model.n_outputs, activation=activation, dropout=model.dropout,
+                         batch_norm=model.batch_norm, rng=rng, dtype=model.dtype)
     return nn.Sequential(*layers)

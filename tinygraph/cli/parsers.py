@@ -9,9 +9,9 @@ __all__ = ["ACTIVATIONS", "DEFAULTS", "OPTIMIZERS", "SCHEDULES", "add_evaluate",
 
 Commands = Any  # what argparse's add_subparsers returns, which has no public name
 
-ACTIVATIONS = ("relu", "leaky_relu", "elu", "gelu", "silu", "softplus", "tanh", "sigmoid")
+ACTIVATIONS = ("relu", "leaky_relu", "elu", "gelu", "silu", "softplus", "tanh", "sigmoid", "hardtanh")
 OPTIMIZERS = ("sgd", "momentum", "nesterov", "rmsprop", "adagrad", "adam", "adamw", "adamax", "nadam", "lion")
-SCHEDULES = ("constant", "step", "exponential", "cosine", "one-cycle", "warm-up")
+SCHEDULES = ("constant", "step", "exponential", "cosine", "one_cycle", "warm_up")
 
 # What a run is made of, and so what a model file remembers and `--resume` takes from there.
 DEFAULTS: dict[str, Any] = {
@@ -152,7 +152,7 @@ the names of the classes, and all that is needed to go on training.""",
     add("--lr", type=positive, metavar="RATE", help="learning rate (default: 0.001; 0.1 for sgd, 0.01 for momentum and "
         "nesterov and adagrad, 0.0001 for lion)")
     add("--schedule", choices=SCHEDULES, help="how the rate goes over the epochs: step: a tenth after each third; "
-        "exponential: to a hundredth; cosine: to zero; one-cycle: up and down; warm-up: up in the first tenth "
+        "exponential: to a hundredth; cosine: to zero; one_cycle: up and down; warm_up: up in the first tenth "
         "(default: constant)")
     add("--weight-decay", type=not_negative, metavar="L", help="each step takes the weights closer to zero by L times "
         "the rate, beside the gradient (default: 0; 0.01 for adamw)")

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from .. import data, nn, training
+from ..by_name import OPTIMIZERS, SCHEDULES, groups
 from .errors import UserError, new_file, user_errors
 from .models import Description, as_metadata, describe, read
 from .networks import build
-from .optimizers import RATES, make
 from .parsers import DEFAULTS
 from .pictures import picture_file
 from .reading import OPTIONS, given, load, shape_text
@@ -22,6 +22,7 @@ from .runs import bar, fingerprint, prepare, split
 
 __all__ = ["run"]
 
+RATES = {"sgd": 0.1, "momentum": 0.01, "nesterov": 0.01, "adagrad": 0.01, "lion": 1e-4}  # of the others 0.001
 SAVES = 20  # of the model, in a run of many epochs
 
 
@@ -42,7 +43,9 @@ def run(arguments: argparse.Namespace) -> int:
         train, held_out = split(dataset, settings)
         description = describe(settings, train)
         network = build(description, np.random.default_rng([settings["seed"], 0]))
-        optimizer = make(network, settings, steps=settings["epochs"] * -(-len(train) // settings["batch_size"]))
+        steps = settings["epochs"] * -(-len(train) // settings["batch_size"])
+        rate = SCHEDULES[settings["schedule"]](settings["lr"], steps)
+        optimizer = OPTIMIZERS[settings["optimizer"]](groups(network, weight_decay=settings["weight_decay"]), rate)
     record = {"data": source, "reading": reading, "settings": settings, "fingerprint": fingerprint(dataset),
               "n_train": len(train), "n_validation": len(held_out) if held_out else 0}
     introduce(dataset, train, held_out, description, network)
