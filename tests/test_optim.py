@@ -240,6 +240,32 @@ def test_large_arrays_are_moved_as_small_ones(name, monkeypatch):
         assert_allclose(a, b, rtol=1e-6)
 
 
+@pytest.mark.parametrize("size", [3, optimizers.BLOCK + 3])
+def test_arrays_are_reused_if_nobody_else_holds_them(size):
+    p = tg.Parameter(np.ones(size))
+    optimizer = optim.SGD(p, lr=0.1, momentum=0.5)
+
+    def move():
+        p.grad = np.ones(size)
+        optimizer.step()
+
+    def places():
+        return [state.value.ctypes.data for state in (p, *optimizer.groups[0].moments["velocity"])]
+
+    move()
+    before = places()
+    move()
+    assert places() == before
+    kept, graph = p.value, p * 2
+    velocity = optimizer.groups[0].moments["velocity"][0].value
+    copies = kept.copy(), graph.value.copy(), velocity.copy()
+    move()
+    assert [a != b for a, b in zip(places(), before, strict=True)] == [True, True]
+    for a, b in zip((kept, graph.value, velocity), copies, strict=True):
+        assert_array_equal(a, b)
+    assert_allclose(p.value, 1 - 0.1 * (1 + 1.5 + 1.75))
+
+
 def test_a_gradient_of_another_shape_is_refused_in_a_trace():
     p = tg.Parameter(np.ones(2))
     optimizer = optim.SGD(p)

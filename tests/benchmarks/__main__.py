@@ -16,7 +16,8 @@ from typing import Any
 from .report import Bar, Report, page, update
 
 ROOT = Path(__file__).parents[2]
-NAMES = ["small_step", "large_step", "eager", "chain", "memory", "import_time", "nan_rule", "checkers", "compiled"]
+NAMES = ["small_step", "large_step", "eager", "chain", "memory", "import_time", "nan_rule", "checkers", "optimizers",
+         "compiled"]
 THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 # What would make OpenBLAS run other kernels than it chooses by itself.
 FORGOTTEN = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")

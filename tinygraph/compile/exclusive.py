@@ -13,13 +13,19 @@ from ..node import Parameter, State, Version
 def make_exclusive(state: State) -> np.ndarray:
     """Give a state an array that nobody else holds, so that writing into it changes no graph and no view: a copy,
     unless that is so already. Returns the array."""
+    if not is_exclusive(state):
+        state._version = Version(state, np.array(state._version._value, order="C"), isinstance(state, Parameter))
+    array: np.ndarray = state._version._value
+    array.flags.writeable = True
+    return array
+
+
+def is_exclusive(state: State) -> bool:
+    """Whether nobody else holds the array of a state, and it lies in one piece."""
     version = state._version
     array = version._value
-    if (sys.getrefcount(version) > ALONE or sys.getrefcount(array) > ALONE or array.base is not None
-            or not array.flags.c_contiguous):
-        state._version = version = Version(state, np.array(array, order="C"), isinstance(state, Parameter))
-    version._value.flags.writeable = True
-    return version._value
+    return (sys.getrefcount(version) <= ALONE and sys.getrefcount(array) <= ALONE and array.base is None
+            and array.flags.c_contiguous)
 
 
 class _Holder:

@@ -7,18 +7,19 @@ knows no layer, no loss and no data.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, TypedDict, Unpack
 
 import numpy as np
 
+from ..compile.exclusive import is_exclusive
 from ..node import TRACE, Node, Parameter, State, describe
 from ..states import Borrowed, states
 from .clipping import clipped_by_norm, clipped_by_value
 from .schedules import Schedule
 
 # Arrays that are larger are gone through in parts of so many numbers, whose intermediate results stay in the cache.
-BLOCK = 1 << 14
+BLOCK = 1 << 15
 
 
 class Common(TypedDict, total=False):
@@ -168,28 +169,40 @@ class Optimizer(Rated):
         return grads
 
     def _move(self, moving: list[State], grad: Any, scalars: Iterable[Any], o: dict[str, float]) -> None:
-        """Give a parameter and its moments their new values."""
+        """Give a parameter and its moments their new values: in place, unless someone else holds the old ones."""
         if TRACE.get():
+            value, *moments = [state.value for state in moving]
             scalars = [x.astype(grad.dtype) if isinstance(x, Node) else float(x) for x in scalars]
-            new = self._moved(grad, *[state.value for state in moving], scalars=scalars, o=o)
+            value, change, *moments = self._update(grad, value, moments, scalars, o)
+            for state, new in zip(moving, [value - change, *moments], strict=True):
+                state.assign(new)
+            return
+        scalars = [float(x) for x in scalars]  # which leave the dtype of arrays as it is
+        target = _writable(moving[0], np.empty_like)
+        kept = [_writable(state, np.copy) for state in moving[1:]]
+        old = moving[0]._version._value  # not before: who holds it here would count
+        if grad.size <= BLOCK:
+            self._write(grad, old, target, kept, scalars, o)
         else:
-            scalars = [float(x) for x in scalars]  # which leave the dtype of arrays as it is
-            old = [grad, *[state._version._value for state in moving]]
-            if grad.size <= BLOCK:
-                new = [np.asarray(x) for x in self._moved(*old, scalars=scalars, o=o)]
-            else:
-                new = [np.empty(x.shape, x.dtype) for x in old[1:]]
-                sources, targets = [x.ravel() for x in old], [x.ravel() for x in new]
-                for start in range(0, grad.size, BLOCK):
-                    part = slice(start, start + BLOCK)
-                    found = self._moved(*[x[part] for x in sources], scalars=scalars, o=o)
-                    for target, x in zip(targets, found, strict=True):
-                        target[part] = x
-        for state, x in zip(moving, new, strict=True):
-            state.assign(x)
+            grad, value, flat, *moments = [x.ravel() for x in (grad, old, target, *kept)]
+            for start in range(0, grad.size, BLOCK):
+                part = slice(start, start + BLOCK)
+                self._write(grad[part], value[part], flat[part], [x[part] for x in moments], scalars, o)
+        for state, new in zip(moving, (target, *kept), strict=True):
+            if state._version._value is not new:
+                state.assign(new)
 
-    def _moved(self, grad: Any, value: Any, *moments: Any, scalars: list[Any], o: dict[str, float]) -> list[Any]:
-        """The new value and moments, of arrays or nodes. What is changed in place is its own."""
+    def _write(self, grad: Any, value: Any, target: Any, kept: list[Any], scalars: list[Any],
+               o: dict[str, float]) -> None:
+        """Write the new value into `target`, which may be the old one, and the new moments over the old ones."""
+        value, change, *moments = self._update(grad, value, kept, scalars, o)
+        np.subtract(value, change, out=target)
+        for old, new in zip(kept, moments, strict=True):
+            if old is not new:
+                np.copyto(old, new)
+
+    def _update(self, grad: Any, value: Any, moments: list[Any], scalars: list[Any], o: dict[str, float]) -> Any:
+        """The value of a parameter after its decay, what to subtract from that, and its new moments."""
         if o["l2"]:
             grad = grad + o["l2"] * value
         if o["l1"]:
@@ -197,24 +210,34 @@ class Optimizer(Rated):
         if o["weight_decay"]:
             *scalars, factor = scalars
             value = value * factor
-        change, *new = self.update(grad, *moments, *scalars, o)
-        return [value - change, *new]
+        return value, *self.update(grad, *moments, *scalars, o)
 
     def scalars(self, lr: Any, t: Any, o: dict[str, float]) -> tuple[Any, ...]:
         """The numbers that `update` needs, the same for all parameters of a group, in step t = 1, 2, ..."""
         return (lr,)
 
     def update(self, grad: Any, *args: Any) -> tuple[Any, ...]:
-        """What to subtract from a parameter, and its new moments; args: its moments, the scalars, the options."""
+        """What to subtract from a parameter, and its new moments; args: its moments, the scalars, the options.
+
+        All are arrays, or nodes; the moments, and nothing else, may be changed in place.
+        """
         raise NotImplementedError
 
     def finish(self, t: Any) -> None:
         """What else changes in step t, once all parameters have moved."""
 
 
+def _writable(state: State, new: Callable[..., np.ndarray]) -> np.ndarray:
+    """The array of a state if nobody else holds it, else a new one."""
+    if state._version._value.flags.writeable and is_exclusive(state):
+        own: np.ndarray = state._version._value
+        return own
+    return new(state._version._value, order="C")
+
+
 def _entries(parameters: Any) -> list[Mapping[str, Any]]:
-    if isinstance(parameters, Iterable) and not isinstance(parameters, Mapping | Node ) \
-            and not hasattr(parameters, "__dict__"):
+    if isinstance(parameters, Iterable) and not (isinstance(parameters, Mapping | Node)
+                                                 or hasattr(parameters, "__dict__")):
         parameters = list(parameters)  # of a generator, too
         if parameters and all(isinstance(x, Mapping) for x in parameters):
             return parameters
@@ -241,10 +264,10 @@ def _checked(name: str, value: Any) -> Any:
 
 
 def _mixed(beta: float, kept: Any, new: Any) -> Any:
-    """β kept + (1 - β) new, an array or node of its own."""
-    result = beta * kept
-    result += (1 - beta) * new
-    return result
+    """β kept + (1 - β) new, in place if it is an array."""
+    kept *= beta
+    kept += (1 - beta) * new
+    return kept
 
 
 class SGD(Optimizer):
@@ -265,7 +288,8 @@ class SGD(Optimizer):
         *velocity, lr, o = args
         if not velocity:
             return (lr * grad,)
-        v = o["momentum"] * velocity[0]
+        v = velocity[0]
+        v *= o["momentum"]
         v += grad
         return lr * (grad + o["momentum"] * v if o["nesterov"] else v), v
 
@@ -287,10 +311,12 @@ class RMSProp(Optimizer):
         s = _mixed(o["decay"], s, np.square(grad))
         root = np.sqrt(s)
         root += o["eps"]
-        v = grad / root
+        change = grad / root
         if not velocity:
-            return lr * v, s
-        v += o["momentum"] * velocity[0]
+            return lr * change, s
+        v = velocity[0]
+        v *= o["momentum"]
+        v += change
         return lr * v, s, v
 
 
@@ -310,7 +336,7 @@ class Adagrad(Optimizer):
 
     def update(self, grad: Any, *args: Any) -> tuple[Any, ...]:
         s, lr, o = args
-        s = s + np.square(grad)
+        s += np.square(grad)
         root = np.sqrt(s)
         root += o["eps"]
         return lr * grad / root, s
@@ -420,4 +446,4 @@ class Lion(Optimizer):
 
     def update(self, grad: Any, *args: Any) -> tuple[Any, ...]:
         m, lr, o = args
-        return lr * np.sign(_mixed(o["beta1"], m, grad)), _mixed(o["beta2"], m, grad)
+        return lr * np.sign(o["beta1"] * m + (1 - o["beta1"]) * grad), _mixed(o["beta2"], m, grad)
