@@ -334,6 +334,21 @@ def test_what_is_packed_is_not_unpacked(tmp_path):
         read(tmp_path / "x.npz")
 
 
+def test_one_member_under_many_names_is_not_read_again_and_again(tmp_path):
+    """A hundred entries of the directory for the same megabyte."""
+    member = b"0" * 10**6
+    data = npz(**{"tinygraph.json": "{}", "a.npy": member})
+    start = data.index(b"PK\x01\x02")
+    entry = data.index(b"PK\x01\x02", start + 1)
+    end = data.index(b"PK\x05\x06")
+    many = data[start:entry] + data[entry:end] * 100
+    tail = bytearray(data[end:])
+    struct.pack_into("<HHI", tail, 8, 101, 101, len(many))
+    (tmp_path / "x.npz").write_bytes(data[:start] + many + tail)
+    with pytest.raises(CheckpointError, match="more than the file is long"):
+        read(tmp_path / "x.npz")
+
+
 @kinds
 @pytest.mark.parametrize("content", ["[]", "{}", '{"format": 2, "aliases": {}, "metadata": {}}',
                                      '{"format": 1, "aliases": {"a": "b"}, "metadata": {}}',

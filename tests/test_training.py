@@ -803,6 +803,7 @@ def test_what_cannot_be_compiled_runs_eagerly_and_says_so_once(monkeypatch):
     with pytest.warns(UserWarning, match=r"training runs eagerly.*because the step cannot be compiled") as caught:
         assert run("auto") == expected
     assert len(caught) == 1
+    assert caught[0].filename == __file__
     with pytest.raises(TypeError, match=r"np\.where"):
         run(True)
 

@@ -197,11 +197,12 @@ def _npz_bytes(arrays: dict[str, np.ndarray], header: str) -> bytes:
 def _parse_npz(data: bytes) -> tuple[dict[str, np.ndarray], str]:
     arrays: dict[str, np.ndarray] = {}
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        for member in archive.infolist():
-            if member.compress_type != zipfile.ZIP_STORED or member.file_size > len(data):
-                raise ValueError(f"its member {member.filename} is packed, or longer than the file")
+        members = archive.infolist()
+        if (any(member.compress_type != zipfile.ZIP_STORED for member in members)
+                or sum(member.file_size for member in members) > len(data)):
+            raise ValueError("what is in it is packed, or more than the file is long")
         header = archive.read(_HEADER).decode()
-        for member in archive.infolist():
+        for member in members:
             if member.filename != _HEADER:
                 name = member.filename.removesuffix(".npy")
                 if name in arrays:

@@ -130,7 +130,7 @@ class Stepper:
             self.compiled = None
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             warnings.warn(f"training runs eagerly, which is slower, because the step cannot be compiled: {reason}",
-                          stacklevel=4)
+                          stacklevel=5)
             return result
 
     def run_eagerly(self, batch: Batch) -> Any:
