@@ -6,6 +6,7 @@ import shutil
 import struct
 import zlib
 from html import unescape
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -13,6 +14,9 @@ import pytest
 import tinygraph as tg
 from tinygraph import classifier, pages
 from tinygraph.drawing.svg import contrast
+from tinygraph.testing import check_gradients
+from tinygraph.testing.report import Entry
+from tinygraph.training.history import History
 
 
 def numbers_of(figure):
@@ -104,6 +108,114 @@ def test_the_scale_is_symmetric_and_text_on_it_can_be_read():
 def test_names_are_escaped():
     assert "<b>" not in pages.heat_map(np.ones((50, 50)), '<b>"x"')
     assert "<b>" not in pages.page("<b>", "")
+
+
+# ---- charts, reports, histories
+
+
+def points(text, line):
+    """Where a line of a chart goes."""
+    path = re.search(rf'class="tg-line{line}" d="([^"]*)"', text)[1]
+    return [tuple(map(float, pair.split())) for pair in re.split("[ML]", path)[1:]]
+
+
+def test_a_chart_shows_its_numbers():
+    training, validation = [3.0, 1.0, 0.5, 0.25], [3.5, 2.0, 1.0, 1.5]
+    text = pages.chart("loss & co", {"training": training, "validation": validation}, best=3)
+    ElementTree.fromstring(text)
+    heights = {float(y): float(place) - 4 for place, y in
+               re.findall(r'x="50.0" y="([\d.]+)" text-anchor="end">([^<]+)<', text)}
+    (low, bottom), (high, top) = min(heights.items()), max(heights.items())
+    assert low <= 0.25
+    assert high >= 3.5
+    for i, line in enumerate((training, validation)):
+        xs, ys = zip(*points(text, i), strict=True)
+        assert np.ptp(np.diff(xs)) < 0.2
+        assert [low + (bottom - y) / (bottom - top) * (high - low) for y in ys] == pytest.approx(line, abs=0.01)
+    circle = re.search(r'<circle r="4" cx="([\d.]+)" cy="([\d.]+)"', text)
+    assert tuple(map(float, circle.groups())) == points(text, 1)[2]
+    assert "best in epoch 3, 1" in text
+    assert "loss &amp; co by epoch: training from 3 to 0.25" in text
+
+
+@pytest.mark.parametrize("line", [[1.0], [2.0, 2.0], [1.0, np.nan, 3.0], [np.nan], [], [0.0, 1e-300], [-5e9, 5e9]])
+def test_charts_of_odd_numbers(line):
+    text = pages.chart("loss", {"training": line}, best=1)
+    ElementTree.fromstring(text)
+    assert "nan" not in re.sub('aria-label="[^"]*"', "", text)
+    assert len(re.findall('class="tg-grid"', text)) in range(2, 9)
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 1), (0.2, 0.9), (-3, 17), (1, 30), (5, 5), (0, 0), (1e-9, 3e-9)])
+def test_ticks_are_round_and_around(low, high):
+    ticks = pages._ticks(low, high)
+    assert ticks[0] <= low
+    assert ticks[-1] >= high
+    assert 3 <= len(ticks) <= 7
+    assert np.allclose(np.diff(ticks), np.diff(ticks)[0])
+
+
+def affine_report():
+    def affine(x, W):
+        return x @ W
+
+    def gradient(g, x, W):
+        wrong = x.T @ g
+        wrong[1] *= -1
+        return [g @ W.T, wrong]
+
+    rng = np.random.default_rng(0)
+    return check_gradients(affine, rng.normal(size=(4, 2)), rng.normal(size=(2, 3)), gradient=gradient)
+
+
+def test_a_report_shows_the_worst_entries_and_where_they_are(tmp_path):
+    report = affine_report()
+    report.save(tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    (verdict,) = report.failures
+    assert [entry.index[0] for entry in verdict.entries] == [1, 1, 1]
+    (errors,) = re.findall(r"<figure.*?</figure>", text)
+    expected = np.zeros((2, 3))
+    for entry in verdict.entries:
+        expected[entry.index] = entry.yours - entry.low
+        assert f"{entry.yours:.10g}</td>" in text
+    assert numbers_of(errors) == expected.ravel().tolist()
+    assert "✗ 1 wrong" in text
+    with pytest.raises(ValueError, match=r"a report is saved as \.html, not as 'report\.txt'"):
+        report.save("report.txt")
+
+
+def test_a_report_shows_kinks():
+    report = check_gradients(np.abs, np.array([0.0, 1.0]), gradient=lambda g, x: [g * np.sign(x)])
+    text = report._repr_html_()
+    assert "◇ kink" in text
+    assert "slopes -1 and 1" in text
+    assert "Not differentiable there" in text
+    report.subject = "<script>"
+    assert "<script>" not in report._repr_html_()
+
+
+def test_how_far_an_entry_is_off():
+    assert Entry((), 3.0, 1.0, 2.0, 0.1, "wrong").off == 1
+    assert Entry((), 0.5, 1.0, 2.0, 0.1, "wrong").off == -0.5
+    assert Entry((), 1.5, 1.0, 2.0, 0.1, "kink").off == 0
+    assert np.isnan(Entry((), np.nan, 1.0, 2.0, 0.1, "wrong").off)
+
+
+def test_a_history_has_charts_and_a_table(tmp_path):
+    history = History("validation loss")
+    for i in range(5):
+        history.append({"loss": 1 / (i + 1), "hits": i, "validation loss": abs(i - 2), "validation hits": i}, 0.1)
+    history.stopped = "the <end>"
+    history.save(tmp_path / "history.html")
+    text = (tmp_path / "history.html").read_text(encoding="utf-8")
+    assert text.count("<svg") == 2
+    assert "best in epoch 3, 0" in text
+    assert "the &lt;end&gt;" in text
+    assert points(text, 0) != points(text, 1)
+    assert "no epoch was completed" in History()._repr_html_()
+    with pytest.raises(ValueError, match=r"a history is saved as \.html, not as 'a\.png'; `plot` draws pictures"):
+        history.save("a.png")
 
 
 # ---- in a browser
@@ -289,3 +401,14 @@ def test_text_fits_its_box_as_a_browser_draws_it(opened):
     margins = np.array([margin for box in boxes for margin in box])
     assert margins[:, :2].min() >= 3
     assert margins[:, 2:].min() >= 0
+
+
+@pytest.mark.parametrize("width", [400, 1000])
+def test_reports_and_histories_in_a_browser(opened, width):
+    history = History()
+    for i in range(5):
+        history.append({"loss": 1 / (i + 1), "a long name of a metric": i, "validation loss": 1.0}, 0.1)
+    for text in (affine_report()._repr_html_(), history._repr_html_()):
+        page = opened(f"<!doctype html><title>notebook</title>{text}", width=width, dark=width == 400)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert page.locator("table").first.is_visible()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zlib
 from base64 import b64encode
+from collections.abc import Mapping, Sequence
 from html import escape
 from itertools import islice
 from struct import pack
@@ -32,14 +33,27 @@ def _colours(mode: str) -> str:
 
 
 STYLE = f"""
-.tg{{{_colours("light")}--tg-accent:#0067A3;--tg-bad:#B3261E;--tg-good:#0B6E4F;color-scheme:light dark;
+.tg{{{_colours("light")}--tg-accent:#0067A3;--tg-bad:#B3261E;
+--tg-good:#0B6E4F;--tg-doubt:#7A5200;--tg-other:#B84E00;color-scheme:light dark;
 color:var(--tg-ink);background:var(--tg-paper);font:15px/1.5 system-ui,Arial,Helvetica,sans-serif}}
-@media (prefers-color-scheme:dark){{.tg{{{_colours("dark")}--tg-accent:#6CB8EC;--tg-bad:#FF9C8F;--tg-good:#5FD0A5}}}}
+@media (prefers-color-scheme:dark){{.tg{{{_colours("dark")}--tg-accent:#6CB8EC;--tg-bad:#FF9C8F;--tg-good:#5FD0A5;
+--tg-doubt:#E8B84A;--tg-other:#F0A830}}}}
 .tg table{{border-collapse:collapse;font-size:14px;color:inherit;background:none}}
 .tg th,.tg td{{text-align:left;vertical-align:top;padding:.35em .8em;border:0;
 border-bottom:1px solid var(--tg-border);background:none}}
 .tg th{{font-weight:600;color:var(--tg-faint)}}
 .tg .tg-wide{{overflow-x:auto}}
+.tg .tg-number{{text-align:right;font-variant-numeric:tabular-nums}}
+.tg .tg-side{{display:flex;flex-wrap:wrap;gap:1rem 2rem;margin:.5rem 0 1rem}}
+.tg .tg-side>*{{min-width:0}}
+.tg summary{{cursor:pointer;margin-top:.8rem}}
+.tg .tg-ok,.tg .tg-kink,.tg .tg-wrong,.tg .tg-undecided{{font-weight:600;white-space:nowrap;color:var(--tg-good)}}
+.tg .tg-kink{{color:var(--tg-accent)}}.tg .tg-wrong{{color:var(--tg-bad)}}.tg .tg-undecided{{color:var(--tg-doubt)}}
+.tg .tg-chart{{font-size:11px;max-width:100%;height:auto}}
+.tg .tg-chart text{{fill:var(--tg-ink)}}.tg .tg-chart .tg-name{{font-size:14px;font-weight:600}}
+.tg .tg-chart .tg-grid{{stroke:var(--tg-border)}}.tg .tg-chart path{{fill:none;stroke-width:2}}
+.tg .tg-chart .tg-line0{{stroke:var(--tg-accent)}}.tg .tg-chart .tg-line1{{stroke:var(--tg-other);stroke-dasharray:6 3}}
+.tg .tg-chart circle{{fill:var(--tg-paper);stroke:var(--tg-ink);stroke-width:1.5}}
 .tg figure.tg-heat{{margin:0;max-width:100%;overflow-x:auto}}
 .tg .tg-heat table{{font:12px/1.3 ui-monospace,Menlo,Consolas,"DejaVu Sans Mono",monospace}}
 .tg .tg-heat td{{text-align:right;padding:.2em .45em;border:1px solid var(--tg-border)}}
@@ -50,9 +64,11 @@ max-width:none}}
 border:1px solid var(--tg-border);background:linear-gradient(90deg,{BELOW}B3,{BELOW}00 50%,{ABOVE}00 50%,{ABOVE}B3)}}
 """.strip()
 
+MAIN = "main{max-width:62rem;margin:0 auto;padding:1.5rem}"  # for a page of text
+
 
 def page(title: str, body: str, style: str = "") -> str:
-    """A whole page. title: plain text; body: HTML."""
+    """A whole page. title: plain text; body: HTML; style: more rules, in CSS."""
     return (f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
             '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
             '<meta name="color-scheme" content="light dark">\n'
@@ -62,7 +78,65 @@ def page(title: str, body: str, style: str = "") -> str:
 
 def fragment(body: str) -> str:
     """A piece of a page with its style, for a notebook."""
-    return f'<div class="tg"><style>{STYLE}</style>\n{body}\n</div>'
+    return (f'<div class="tg" style="padding: 0.6rem 0.8rem; border-radius: 6px"><style>{STYLE}</style>\n{body}\n'
+            "</div>")
+
+
+# ----------------------------------------------------------------------------------------------------------- charts
+
+def chart(title: str, lines: Mapping[str, Sequence[float]], best: int = 0) -> str:
+    """One or two lines by epoch, counted from 1, as an svg element. best: the epoch that is marked; 0: none."""
+    width, height, left, right, top, bottom = 380.0, 250.0, 56.0, 14.0, 50.0, 36.0
+    values = [y for line in lines.values() for y in line if np.isfinite(y)] or [0.0]
+    last = max(2, *map(len, lines.values()))
+    ticks = _ticks(min(values), max(values))
+    low, high = min(ticks[0], *values), max(ticks[-1], *values)
+
+    def at(epoch: float, y: float) -> str:
+        return (f"{left + (epoch - 1) / (last - 1) * (width - left - right):.1f} "
+                f"{height - bottom - (y - low) / (high - low) * (height - top - bottom):.1f}")
+
+    parts = [f'<text class="tg-name" x="8" y="18">{escape(title)}</text>']
+    for y in ticks:
+        (x0, y0), (x1, _) = at(1, y).split(), at(last, y).split()
+        parts.append(f'<path class="tg-grid" style="stroke-width:1" d="M{x0} {y0}H{x1}"/>'
+                     f'<text x="{left - 6}" y="{float(y0) + 4:.1f}" text-anchor="end">{y:.4g}</text>')
+    for x in _ticks(1, last):
+        if x == int(x) and 1 <= x <= last:
+            parts.append(f'<text x="{at(x, low).split()[0]}" y="{height - bottom + 16}" text-anchor="middle">{x:.0f}'
+                         "</text>")
+    parts.append(f'<text x="{width - right}" y="{height - 4}" text-anchor="end">epoch</text>')
+    said, x = [], left
+    for i, (name, line) in enumerate(lines.items()):
+        pieces, pen = [], "M"
+        for epoch, y in enumerate(line, 1):
+            pieces.append(pen + at(epoch, y) if np.isfinite(y) else "")
+            pen = "L" if np.isfinite(y) else "M"
+        if len(line) == 1 and np.isfinite(line[0]):
+            parts.append('<circle r="2" cx="{}" cy="{}"/>'.format(*at(1, line[0]).split()))
+        parts.append(f'<path class="tg-line{i}" d="{"".join(pieces)}"/><path class="tg-line{i}" d="M{x} 34h22"/>'
+                     f'<text x="{x + 27}" y="38">{escape(name)}</text>')
+        x += 44 + 7 * len(name)
+        said.append(f"{name} from {line[0]:.4g} to {line[-1]:.4g}" if line else name)
+    if best and len(line := list(lines.values())[-1]) >= best and np.isfinite(line[best - 1]):
+        cx, cy = at(best, line[best - 1]).split()
+        parts.append(f'<circle r="4" cx="{cx}" cy="{cy}"/>'
+                     f'<text x="{x}" y="38">○ best, {best}: {line[best - 1]:.4g}</text>')
+        said.append(f"best in epoch {best}, {line[best - 1]:.4g}")
+    return (f'<svg xmlns="http://www.w3.org/2000/svg" class="tg-chart" role="img" width="{width:.0f}" '
+            f'height="{height:.0f}" viewBox="0 0 {width:.0f} {height:.0f}" '
+            f'aria-label="{escape(title)} by epoch: {escape("; ".join(said))}">{"".join(parts)}</svg>')
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Three to seven round numbers, the first not above `low` and the last not below `high`."""
+    if not high > low:
+        low, high = low - (abs(low) or 1) / 2, high + (abs(high) or 1) / 2
+    rough = (high - low) / 4
+    power = 10.0 ** np.floor(np.log10(rough))
+    step = power * next(factor for factor in (1, 2, 5, 10) if factor * power >= rough)
+    first, last = int(np.floor(low / step + 1e-9)), int(np.ceil(high / step - 1e-9))
+    return [float(step * i) for i in range(first, last + 1)]
 
 
 # -------------------------------------------------------------------------------------------------------- heat maps

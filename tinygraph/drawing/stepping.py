@@ -156,7 +156,7 @@ class Steps:
         leaves.sort(key=self.graph.number.__getitem__)
         items = [item for x in leaves for item in self._sum(x)]
         return {"phase": "end", "title": "The gradients", "box": -1, "sections": [{"heading": "", "items": items}],
-                "text": f"Backprop is done: {len(leaves)} gradients.",
+                "text": f"Backprop is done: {len(leaves)} {'gradient' if len(leaves) == 1 else 'gradients'}.",
                 "alive": [[self.place[self.graph.box_of[x]], self._name(x)] for x in leaves]}
 
     def _sum(self, x: Value) -> list[dict[str, Any]]:

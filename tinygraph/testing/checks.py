@@ -273,7 +273,8 @@ def _judge(report: Report, text: str, subject: Subject, claim: Claim) -> list[in
     wrong = []
     for k, i in enumerate(subject.wrt):
         status, entries = judged(claim, k)
-        report.add(text, status, subject.names[i], _counted(status, entries, claim.grads[k].size), entries)
+        grad = claim.grads[k]
+        report.add(text, status, subject.names[i], _counted(status, entries, grad.size), entries, grad.shape)
         if status == "wrong":
             wrong.append(k)
     return wrong
@@ -455,7 +456,8 @@ def _search(report: Report, subject: Subject) -> None:
             xs = _shrunk(subject, xs)
             status, entries, k = _fails_at(subject, xs) or bad
             arrays = ", ".join(np.array2string(x, precision=4, separator=", ", threshold=12) for x in xs)
-            report.add("values elsewhere", status, subject.names[subject.wrt[k]], f"with {what}, at {arrays}", entries)
+            report.add("values elsewhere", status, subject.names[subject.wrt[k]], f"with {what}, at {arrays}", entries,
+                       xs[k].shape)
             report.diagnosis.append(f"right at the given inputs, wrong with {what}")
             return
     report.add("values elsewhere", "ok")

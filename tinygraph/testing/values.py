@@ -56,7 +56,7 @@ def judged(claim: Claim, which: int, few: int = FEW) -> tuple[str, list[Entry]]:
         found = judge.groups()
     for status in ("wrong", "undecided", "kink"):
         if some := [entry for entry in found if entry.status == status]:
-            return status, sorted(some, key=lambda e: -_off(e))[:MOST]
+            return status, sorted(some, key=lambda e: -_off(e))[:max(MOST, few)]
     return "ok", []
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..files import write_atomically
+from ..pages import MAIN, chart, fragment, page
 
 VALIDATION = "validation "  # how the columns of the other data are called: "validation loss"
 
@@ -81,13 +82,39 @@ class History:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
+        """Charts of loss and metrics and the table, for notebooks."""
+        return fragment(self._html())
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write charts and table as a page, to a file that must end in .html."""
+        if not os.fspath(path).lower().endswith((".html", ".htm")):
+            raise ValueError(f"a history is saved as .html, not as {os.fspath(path)!r}; `plot` draws pictures")
+        write_atomically(path, page("Training", f"<main>\n<h1>Training</h1>\n{self._html()}\n</main>", MAIN).encode())
+
+    def _html(self) -> str:
+        if not len(self):
+            return f"<p>{html.escape(str(self))}</p>"
+        charts = []
+        for name in self.panels:
+            lines = {"training": self.columns[name]}
+            if VALIDATION + name in self.columns:
+                lines["validation"] = self.columns[VALIDATION + name]
+            charts.append(chart(name.replace("_", " "), lines, self.best_epoch))
         head, *rows = self.rows()
-        lines = ["<tr>" + "".join(f"<th>{html.escape(name)}</th>" for name in head) + "</tr>"]
+        cells = "".join(f'<th scope="col" class="tg-number">{html.escape(name)}</th>' for name in head)
+        lines_of_table = [f"<thead><tr>{cells}</tr></thead><tbody>"]
         for row in rows:
             style = ' style="font-weight: bold"' if row[-1] else ""
-            lines.append(f"<tr{style}>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>")
-        caption = f"<caption>{html.escape(self.stopped)}</caption>" if self.stopped else ""
-        return f"<table>{caption}{''.join(lines)}</table>"
+            cells = "".join(f'<td class="tg-number">{cell}</td>' for cell in row)
+            lines_of_table.append(f"<tr{style}>{cells}</tr>")
+        stopped = f"<p>{html.escape(self.stopped)}</p>" if self.stopped else ""
+        return (f'<div class="tg-side">{"".join(charts)}</div>{stopped}'
+                f'<div class="tg-wide"><table>{"".join(lines_of_table)}</tbody></table></div>')
+
+    @property
+    def panels(self) -> list[str]:
+        """The columns that are drawn, each with its namesake of the validation."""
+        return [name for name in self.columns if not name.startswith(VALIDATION)]
 
     def plot(self, to: Any) -> None:
         """Draw loss and metrics of training and validation, a panel each, with the best epoch marked.
@@ -100,7 +127,7 @@ class History:
             from matplotlib.figure import Figure
         except ModuleNotFoundError:
             raise ModuleNotFoundError('to draw a history needs matplotlib: pip install "tinygraph[plots]"') from None
-        panels = [name for name in self.columns if not name.startswith(VALIDATION)]
+        panels = self.panels
         if not panels:
             raise ValueError("there is nothing to draw: no epoch was completed")
         if not isinstance(to, str | os.PathLike):
