@@ -191,6 +191,22 @@ def test_names_of_a_model_are_paths():
     assert r"W_{\mathrm{net.layers.0}}" in derivation.latex()
 
 
+def test_an_array_that_is_used_twice_has_one_letter():
+    x, w = RNG.normal(size=3), tg.Parameter(RNG.normal(size=3), name="w")
+    derivation = tg.derive(np.sum((x * w - x.copy()) * np.reshape(w, (3,))), names={"x": x})
+    assert "D1 = x ⊙ w − x" in lines(derivation)
+    derivation.check().raise_if_failed()
+    assert "x_2" in derivation.source
+
+
+def test_a_state_is_named_by_itself():
+    w = tg.Parameter(RNG.normal(size=3))
+    loss = np.sum(w * w)
+    w.value = np.ones(3)  # the loss has the value that it used
+    assert "L = Σ P1" in lines(tg.derive(loss, names={"weight": w}))
+    assert "P1 = weight²" in lines(tg.derive(loss, names={"weight": w}))
+
+
 def test_two_parameters_of_one_name_are_told_apart():
     a, b = (tg.Parameter(RNG.normal(size=3), name="w") for _ in range(2))
     derivation = tg.derive(np.sum(a * b))

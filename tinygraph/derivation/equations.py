@@ -245,16 +245,19 @@ class Network:
     def _given(self, names: Mapping[str, Any]) -> dict[Any, str]:
         """The names that the caller gave, by node; for plain arrays, by id."""
         found: dict[Any, str] = {}
+        versions = {state: x for x in self.nodes if isinstance(x, Version) and (state := x.state()) is not None}
         for name, thing in names.items():
             if not isinstance(thing, Node | np.ndarray | np.generic | list | float | int):
                 inner = states(thing)
                 if not inner:
                     raise TypeError(f"names[{name!r}] is a {type(thing).__name__}: give a node, an array, or a model")
-                for path, state in inner.items():
-                    found[state.current()] = ".".join(filter(None, [name, path]))
+                found.update((versions[state], ".".join(filter(None, [name, path])))
+                             for path, state in inner.items() if state in versions)
                 continue
-            if isinstance(thing, Node):
-                keys = [x for x in self.nodes if x is self._resolved(as_value(thing))]
+            if isinstance(thing, State):
+                keys: list[Any] = [versions[thing]] if thing in versions else []
+            elif isinstance(thing, Node):
+                keys = [x for x in self.nodes if x is self._resolved(thing)]
             else:
                 keys = [x if isinstance(x, Value) else id(x) for x in self._arrays() if _same(x, thing)]
             if not keys:
@@ -309,13 +312,16 @@ class Network:
                                               "parameter" if x in self.active else "data")
         indices = {x if isinstance(x, Value) else id(x) for step in self.steps.values()
                    if "index" in getattr(step.node, "options", {}) for x in step.inputs[1:]}
+        known: dict[Any, Expression] = {}  # an array that was given twice has one letter
         for x in self._arrays():
             key = x if isinstance(x, Value) else id(x)
             value = x._value if isinstance(x, Value) else x
             if key in self.letters:
                 continue
             if key in self.names:
-                self.letters[key] = self.letter(self.names[key], value, "data")
+                same = known.get((self.names[key], np.shape(value)))
+                self.letters[key] = same or self.letter(self.names[key], value, "data")
+                known[self.names[key], np.shape(value)] = self.letters[key]
             elif isinstance(value, np.ndarray) and value.size > 1 and not (value == value.flat[0]).all():
                 letter = "i" if key in indices else "t" if value.dtype.kind in "iub" else "X"
                 self.letters[key] = self.letter(letter, value, "data")
@@ -424,7 +430,8 @@ class Network:
                 or step.expression.size > TERM or step.definitions):
             return False
         user, k = step.users[0]
-        if is_silent(step.expression):
+        right = step.expression
+        if is_silent(right) or (isinstance(right, Symbol) and np.asarray(right.value).dtype == step.node.dtype):
             return True
         if (self._weights(step) and not self._weights(user)) or self._name(step).startswith("A") or (
                 type(step.node).selecting and not isinstance(step.node, ops.Index)):
