@@ -39,7 +39,7 @@ def derive(loss: Node, *, names: Mapping[str, Any] | None = None, optimizer: Any
     >>> w = tg.Parameter(np.array([1.0, 2.0]), name="w")
     >>> print(tg.derive((w * w).sum()).text(shapes=False, rules=False))
     Forward pass
-    (1)  P1 = w ⊙ w
+    (1)  P1 = w²
     (2)  L = Σ P1
     Backward pass
     (3)  ∂L/∂P1 = 1
