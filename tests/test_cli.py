@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -529,6 +530,13 @@ def test_train_names_what_is_missing(monkeypatch, tg):
         assert (code, out) == (2, "")
         extra = {"matplotlib": "plots"}.get(module, module)
         assert f'{module} is not installed; get it with: pip install -e ".[{extra}]"' in err
+
+
+def test_a_warning_is_one_sentence(tg, monkeypatch):
+    monkeypatch.setattr(parsers, "run_info", lambda arguments: warnings.warn("something is odd", stacklevel=1) or 0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        assert tg("info iris") == (0, "", "tinygraph: something is odd\n")
 
 
 def test_output_that_nobody_reads(done):

@@ -7,6 +7,7 @@ arguments; it returns the exit code. What a subcommand needs is imported when it
 import argparse
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -44,7 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_check(commands)
     arguments = parser.parse_args(argv)
     try:
-        exit_code: int = arguments.run(arguments)
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_: print(f"tinygraph: {message}", file=sys.stderr)
+            exit_code: int = arguments.run(arguments)
         sys.stdout.flush()
     except BrokenPipeError:  # who reads the output has seen enough; nothing is left to be flushed at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
