@@ -93,6 +93,11 @@ def test_from_a_table_to_predictions(done, kind):
     assert "accuracy  1.0000   (8 of 8)" in measured
     assert "<svg" in Path("confusion.svg").read_text()
 
+    # Classes are found by name: in a file of roses alone, the rose is the first class.
+    flowers("roses.csv", [line for line in FLOWERS if not line.endswith("aster")])
+    assert "accuracy  1.0000   (20 of 20)" in done(f"evaluate m.{kind} roses.csv")
+    os.remove("roses.csv")
+
     # Columns are found by name, whatever their order, and others are passed over.
     Path("garden.csv").write_text("width,note,length\n3.0,x,5.2\n2.8,y,7.3\n")
     assert done(f"predict m.{kind} garden.csv").splitlines() == ["prediction", "aster", "rose"]
