@@ -138,6 +138,8 @@ JAX = {
     ops.MaxAt: updated("max"),
     ops.MaxPool2D: max_pool,
     ops.MinAt: updated("min"),
+    ops.Normalize: lambda x, gain, bias, over, eps=1e-5: (
+        jax.nn.standardize(x, axis=over, epsilon=eps) * gain[..., None] + bias[..., None]),
     ops.Norm: lambda x, ord=2, axis=None, keepdims=False: jnp.linalg.vector_norm(x, axis=axis, keepdims=keepdims,
                                                                                 ord=ord),
     ops.Pad: lambda x, width: jax.lax.pad(x, jnp.zeros((), x.dtype), [(*counts, 0) for counts in width]),
@@ -154,7 +156,6 @@ JAX = {
     ops.Sinc: lambda x, order=0: sinc_derivative(x, order),
     ops.SetAt: updated("set"),
     ops.Stack: lambda *arrays, axis: jnp.stack(arrays, axis),
-    ops.Standardize: lambda x, axis=-1, eps=1e-5: jax.nn.standardize(x, axis=axis, epsilon=eps),
     ops.Softmax: lambda x, axis=-1: jax.nn.softmax(x, axis),
     ops.Std: lambda x, where, **options: jnp.std(x, where=where, **options),
     ops.StopGradient: jax.lax.stop_gradient,

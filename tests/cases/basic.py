@@ -471,16 +471,21 @@ add_random(ops.LayerNorm, st.builds(
     hnp.array_shapes(max_dims=3, max_side=4), st.sampled_from([1e-5, 0.1])))
 
 
-def standardised(x: Any, *, axis: Any = -1, eps: float = 1e-5) -> Any:
-    around = x - x.mean(axis=axis, keepdims=True)
-    return around / ((around ** 2).mean(axis=axis, keepdims=True) + eps) ** 0.5
+def normalised_over(x: Any, gain: Any, bias: Any, over: tuple[int, ...], eps: float = 1e-5) -> Any:
+    around = x - x.mean(axis=over, keepdims=True)
+    return around / ((around ** 2).mean(axis=over, keepdims=True) + eps) ** 0.5 * gain[..., None] + bias[..., None]
 
 
-for shape, axis in [((4, 3), -1), ((4, 3), 0), ((3, 2, 2), (0, 2)), ((3,), -1), ((2, 1), 1), ((2, 0), 0)]:
-    add(ops.Standardize, standardised, (distinct, shape), axis=axis)
-add(ops.Standardize, standardised, (distinct, (2, 3)), eps=0.5)
-add_random(ops.Standardize, hnp.array_shapes(max_dims=3, max_side=4).flatmap(lambda shape: any_axis(shape).map(
-    lambda axis: Case(ops.Standardize, standardised, [(distinct, shape)], {"axis": axis}))))
+def normalize_case(shape: tuple[int, ...], over: tuple[int, ...], **options: Any) -> Case:
+    parameters = [(anywhere, shape[1:3]), (anywhere, shape[1:3])]
+    return Case(ops.Normalize, normalised_over, [(distinct, shape), *parameters], {"over": over, **options})
+
+
+for shape, over in [((4, 1, 3, 1), (0, 3)), ((2, 1, 2, 3), (0, 3)), ((2, 2, 2, 2), (2, 3)), ((2, 1, 4, 1), (2, 3))]:
+    CASES.append(normalize_case(shape, over))
+CASES.append(normalize_case((2, 1, 2, 2), (0, 3), eps=0.5))
+add_random(ops.Normalize, st.builds(normalize_case, hnp.array_shapes(min_dims=4, max_dims=4, max_side=3),
+                                    st.sampled_from([(0, 3), (2, 3)])))
 
 
 # ------------------------------------------------------------------------------------------------- sums over indices

@@ -9,18 +9,14 @@ import numpy as np
 
 from .. import ops
 from ..control import stop_gradient
-from ..node import TRACE, Node, Parameter, State
+from ..node import TRACE, Parameter, State
+from .activations import output
 from .layers import check_sizes
 from .module import Module
 
 
 def _scale_and_shift(size: int, dtype: Any) -> tuple[Parameter, Parameter]:
     return Parameter(np.ones(size, dtype), name="gain"), Parameter(np.zeros(size, dtype), name="bias")
-
-
-def _standardized(x: Any, axis: int | tuple[int, ...], eps: float) -> Any:
-    y = ops.Standardize.apply(x, axis=axis, eps=eps)
-    return y[0] if isinstance(y, tuple) else y  # on arrays an op returns what it keeps, too
 
 
 class BatchNorm(Module):
@@ -53,18 +49,22 @@ class BatchNorm(Module):
             raise ValueError(f"BatchNorm: takes {size} features on axis {axis}, but got values of shape {x.shape}")
         axis %= x.ndim
         along = (size,) + (1,) * (x.ndim - axis - 1)
-        others = tuple(i for i in range(x.ndim) if i != axis)
         if not self.training:
             scale = self.gain / np.sqrt(self.variance + self.eps)
             return x * scale.reshape(along) + (self.bias - self.mean * scale).reshape(along)
         count = x.size // size
         if count < 2:
             raise ValueError(f"BatchNorm: training needs two values of each feature or more, not the shape {x.shape}")
-        seen = x.value if isinstance(x, Node) and TRACE.get() is None else stop_gradient(x)
-        found = np.mean(seen, axis=others), np.var(seen, axis=others, ddof=1)
-        for state, value in zip((self.mean, self.variance), found, strict=True):
+        view = x.reshape(math.prod(x.shape[:axis]), 1, size, math.prod(x.shape[axis + 1:]))
+        y = ops.Normalize.apply(view, self.gain.reshape(1, size), self.bias.reshape(1, size), over=(0, 3), eps=self.eps)
+        if TRACE.get() is not None:
+            seen = stop_gradient(view)
+            mean, variance = np.mean(seen, axis=(0, 1, 3)), np.var(seen, axis=(0, 1, 3))
+        else:
+            mean, variance = (a.reshape(size) for a in (y[3:] if isinstance(y, tuple) else y.kept[2:]))
+        for state, value in (self.mean, mean), (self.variance, variance * (count / (count - 1))):
             state.value = state.value + self.momentum * (value - state.value)
-        return _standardized(x, others, self.eps) * self.gain.reshape(along) + self.bias.reshape(along)
+        return output(y).reshape(x.shape)
 
 
 class LayerNorm(Module):
@@ -76,8 +76,7 @@ class LayerNorm(Module):
         self.gain, self.bias = _scale_and_shift(n_features, dtype)
 
     def __call__(self, x: Any) -> Any:
-        y = ops.LayerNorm.apply(x, self.gain, self.bias, eps=self.eps)
-        return y[0] if isinstance(y, tuple) else y
+        return output(ops.LayerNorm.apply(x, self.gain, self.bias, eps=self.eps))
 
 
 class RMSNorm(Module):
@@ -113,7 +112,7 @@ class GroupNorm(Module):
         size = self.gain.shape[0]
         if x.ndim < 2 or x.shape[1] != size:
             raise ValueError(f"GroupNorm: takes values (n, {size}, ...), but got the shape {x.shape}")
-        groups = x.reshape(len(x), self.n_groups, math.prod(x.shape[1:]) // self.n_groups)
-        along = (size,) + (1,) * (x.ndim - 2)
-        y = _standardized(groups, -1, self.eps).reshape(x.shape)
-        return y * self.gain.reshape(along) + self.bias.reshape(along)
+        by_group = self.n_groups, size // self.n_groups
+        view = x.reshape(len(x), *by_group, math.prod(x.shape[2:]))
+        gain, bias = self.gain.reshape(by_group), self.bias.reshape(by_group)
+        return output(ops.Normalize.apply(view, gain, bias, over=(2, 3), eps=self.eps)).reshape(x.shape)

@@ -111,7 +111,7 @@ from .indexing import AddAt, LastAt, MaxAt, MinAt, SetAt
 from .joining import Concatenate, Pad, Stack
 from .linear_algebra import Einsum, MatMul
 from .linear_systems import Cofactors, Det, Inv, LeastSquares, MatrixRank, Pinv, SLogDet, Solve
-from .neural import GELU, AddBias, LayerNorm, LogSoftmaxNLL, ReLU, Softmax, Standardize
+from .neural import GELU, AddBias, LayerNorm, LogSoftmaxNLL, Normalize, ReLU, Softmax
 from .norms import Norm
 from .ordering import ArgMax, ArgMin, ArgRank, ArgSort, Partition, Reorder, SearchSorted, Sort
 from .products import Cross
@@ -279,6 +279,7 @@ __all__ = [
     "Negative",
     "NextAfter",
     "Norm",
+    "Normalize",
     "NotEqual",
     "OverGaps",
     "Pad",
@@ -323,7 +324,6 @@ __all__ = [
     "Square",
     "Squeeze",
     "Stack",
-    "Standardize",
     "Std",
     "StopGradient",
     "Subtract",

@@ -143,20 +143,49 @@ class LayerNorm(Op):
         return dx, lambda: np.add.reduce(grad * normal, axis=samples), lambda: np.add.reduce(grad, axis=samples)
 
 
-class Standardize(Op):
-    """y = r (x - mean x),   r = 1 / √(mean (x - mean x)² + eps);   dx = r (dy - mean dy - y mean (dy y))
+class Normalize(Op):
+    """y = x̂ gain + bias,   x̂ = r (x - mean x),   r = 1 / √(mean (x - mean x)² + eps), means over the axes `over`
 
-    The means go over `axis`, an axis or several.
+    dx = r (ĝ - mean ĝ - x̂ mean (ĝ x̂)) with ĝ = dy gain;   dgain = Σ dy x̂ and dbias = Σ dy
+
+    x (n, groups, features, places) and gain and bias (groups, features): over is (0, 3) for batch normalisation, where
+    each feature has a mean, and (2, 3) for group normalisation, where each sample and group has one. Kept are x - mean,
+    r, the mean and the variance.
     """
 
-    def forward(self, x: Any, *, axis: Any = -1, eps: float = 1e-5) -> Any:
-        centred = x - np.mean(x, axis=axis, keepdims=True)
-        r = 1 / np.sqrt(np.mean(centred * centred, axis=axis, keepdims=True) + eps)
-        return centred * r, r
+    def forward(self, x: Any, gain: Any, bias: Any, *, over: tuple[int, ...], eps: float = 1e-5) -> Any:
+        if x.ndim != 4 or not gain.shape == bias.shape == x.shape[1:3]:
+            raise ValueError(f"a gain of shape {gain.shape} and a bias of shape {bias.shape} do not fit values of "
+                             f"shape {x.shape}: give (g, f) and (g, f) for values (n, g, f, places)")
+        count = math.prod(x.shape[i] for i in over)
+        mean = _summed(_summed(x, (3,)), over) / count
+        centred = x - mean
+        variance = _summed(_products(centred, centred), over) / count
+        r = 1 / np.sqrt(variance + eps)
+        return centred * (r * gain[..., None]) + bias[..., None], centred, r, mean, variance
 
-    def backward(self, grad: Any, y: Any, x: Any, r: Any, *, axis: Any = -1, eps: float = 1e-5) -> Any:
-        along = np.mean(grad * y, axis=axis, keepdims=True)
-        return r * (grad - np.mean(grad, axis=axis, keepdims=True) - y * along)
+    def backward(self, grad: Any, y: Any, x: Any, gain: Any, bias: Any, centred: Any, r: Any, mean: Any, variance: Any,
+                 *, over: tuple[int, ...], eps: float = 1e-5) -> Any:
+        sums, products = _summed(grad, (3,)), _products(grad, centred)  # over the places
+
+        def dx() -> Any:
+            scale, share = gain[..., None], 1 / math.prod(x.shape[i] for i in over)
+            around = _summed(sums * scale, over) * (r * share)
+            along = _summed(products * scale, over) * (r * r * r * share)
+            return grad * (r * scale) - (centred * along + around)
+
+        return dx, lambda: np.add.reduce(products * r, axis=(0, 3)), lambda: np.add.reduce(sums, axis=(0, 3))
+
+
+def _summed(x: Any, over: tuple[int, ...]) -> Any:
+    return np.add.reduce(x, axis=over, keepdims=True)
+
+
+def _products(a: Any, b: Any) -> Any:
+    """The sums of a b over the last axis, which is kept."""
+    if a.__class__ is np.ndarray and b.__class__ is np.ndarray:
+        return np.einsum("ngfp,ngfp->ngf", a, b)[..., None]
+    return _summed(a * b, (3,))
 
 
 class LogSoftmaxNLL(Op):
