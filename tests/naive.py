@@ -122,11 +122,12 @@ def maximum(a, b):
 
 # -------------------------------------------------------------------------------------------- images, number by number
 
-def places(x, window, stride):
+def places(x, window, stride, dilation=(1, 1)):
     """How many windows fit, down and across, and an iterator over where they are and which part of `x` they see."""
-    (height, width), (down, across) = window, stride
+    (height, width), (down, across), (dh, dw) = window, stride, dilation
+    height, width = (height - 1) * dh + 1, (width - 1) * dw + 1
     size = (x.shape[-2] - height) // down + 1, (x.shape[-1] - width) // across + 1
-    return size, (((i, j), x[..., i * down:i * down + height, j * across:j * across + width])
+    return size, (((i, j), x[..., i * down:i * down + height:dh, j * across:j * across + width:dw])
                   for i in range(size[0]) for j in range(size[1]))
 
 
@@ -134,23 +135,73 @@ def pair(option):
     return option if isinstance(option, tuple) else (option, option)
 
 
-def convolution(x, W, stride=1, padding=0):
-    """Each number of the result is the sum of a window times a kernel."""
-    up, left = pair(padding)
-    padded = np.zeros((*x.shape[:2], x.shape[2] + 2 * up, x.shape[3] + 2 * left), x.dtype)
-    padded[:, :, up:up + x.shape[2], left:left + x.shape[3]] = x
-    size, windows = places(padded, W.shape[2:], pair(stride))
-    y = np.zeros((len(x), len(W), *size), np.result_type(x, W))
-    for (i, j), window in windows:
-        for n, image in enumerate(window):
-            for o, kernel in enumerate(W):
-                y[n, o, i, j] = (image * kernel).sum()
+def margins(padding, size, window, stride, dilation=(1, 1)):
+    """What comes before and after, down and across. "same": as many windows as strides begin in the image."""
+    if padding != "same":
+        return [(n, n) for n in pair(padding)]
+    result = []
+    for n, k, s, d in zip(size, window, stride, dilation, strict=True):
+        last = len(range(0, n, s)) * s - s + (k - 1) * d  # where the last window ends, if the first starts at 0
+        more = max(last + 1 - n, 0)
+        result.append((more // 2, (more + 1) // 2))
+    return result
+
+
+def surrounded(x, sides, value=0):
+    (up, down), (left, right) = sides
+    y = np.full((*x.shape[:-2], x.shape[-2] + up + down, x.shape[-1] + left + right), value, x.dtype)
+    y[..., up:up + x.shape[-2], left:left + x.shape[-1]] = x
     return y
 
 
-def max_pool(x, size, stride=None):
+def convolution(x, W, stride=1, padding=0, dilation=1, groups=1):
+    """Each number of the result is the sum of a window times a kernel."""
+    stride, dilation = pair(stride), pair(dilation)
+    padded = surrounded(x, margins(padding, x.shape[2:], W.shape[2:], stride, dilation))
+    size, windows = places(padded, W.shape[2:], stride, dilation)
+    y = np.zeros((len(x), len(W), *size), np.result_type(x, W))
+    channels, kernels = W.shape[1], len(W) // groups
+    for (i, j), window in windows:
+        for n, image in enumerate(window):
+            for o, kernel in enumerate(W):
+                first = o // kernels * channels
+                y[n, o, i, j] = (image[first:first + channels] * kernel).sum()
+    return y
+
+
+def convolution_transposed(Y, W, shape, stride=1, padding=0, dilation=1, groups=1):
+    """Each number is multiplied by a kernel and added where the kernel is."""
+    stride, dilation = pair(stride), pair(dilation)
+    sides = margins(padding, shape, W.shape[2:], stride, dilation)
+    (up, down), (left, right) = sides
+    x = np.zeros((len(Y), W.shape[1] * groups, shape[0] + up + down, shape[1] + left + right), np.result_type(Y, W))
+    channels, kernels = W.shape[1], len(W) // groups
+    for n, o, i, j in np.ndindex(Y.shape):
+        for c, u, v in np.ndindex(W.shape[1:]):
+            place = i * stride[0] + u * dilation[0], j * stride[1] + v * dilation[1]
+            x[(n, o // kernels * channels + c, *place)] += Y[n, o, i, j] * W[o, c, u, v]
+    return x[:, :, up:up + shape[0], left:left + shape[1]]
+
+
+def convolution_kernels(x, Y, shape, stride=1, padding=0, dilation=1, groups=1):
+    """Each kernel is the sum of the windows, each times what stands at its place."""
+    stride, dilation = pair(stride), pair(dilation)
+    padded = surrounded(x, margins(padding, x.shape[2:], shape, stride, dilation))
+    channels, kernels = x.shape[1] // groups, Y.shape[1] // groups
+    W = np.zeros((Y.shape[1], channels, *shape), np.result_type(x, Y))
+    for (i, j), window in places(padded, shape, stride, dilation)[1]:
+        for n, image in enumerate(window):
+            for o in range(len(W)):
+                first = o // kernels * channels
+                W[o] += image[first:first + channels] * Y[n, o, i, j]
+    return W
+
+
+def max_pool(x, size, stride=None, padding=0):
     """Each number of the result is the largest one of a window, by its real part."""
-    size, windows = places(x, pair(size), pair(stride or size))
+    size, stride = pair(size), pair(stride or size)
+    x = surrounded(x, margins(padding, x.shape[-2:], size, stride), -np.inf)
+    size, windows = places(x, size, stride)
     y = np.zeros((*x.shape[:-2], *size), x.dtype)
     for (i, j), seen in windows:
         for lead in np.ndindex(x.shape[:-2]):
@@ -158,9 +209,20 @@ def max_pool(x, size, stride=None):
     return y
 
 
-def fold(x, shape, stride):
+def average_pool(x, size, stride=None, padding=0):
+    size, stride = pair(size), pair(stride or size)
+    x = surrounded(x, margins(padding, x.shape[-2:], size, stride))
+    size, windows = places(x, size, stride)
+    y = np.zeros((*x.shape[:-2], *size), x.dtype)
+    for (i, j), seen in windows:
+        for lead in np.ndindex(x.shape[:-2]):
+            y[(*lead, i, j)] = sum(seen[lead].ravel()) / seen[lead].size
+    return y
+
+
+def fold(x, shape, stride, dilation=(1, 1)):
     """Each number of x is added to its place in an image of zeros."""
     y = np.zeros((*x.shape[:-4], *shape), x.dtype)
     for *lead, i, j, u, v in np.ndindex(x.shape):
-        y[(*lead, i * stride[0] + u, j * stride[1] + v)] += x[(*lead, i, j, u, v)]
+        y[(*lead, i * stride[0] + u * dilation[0], j * stride[1] + v * dilation[1])] += x[(*lead, i, j, u, v)]
     return y

@@ -543,8 +543,10 @@ def padded(x: Any, width: Any) -> Any:
     return x
 
 
-def every_window(x: Any, shape: tuple[int, int], stride: tuple[int, int]) -> Any:
-    return np.lib.stride_tricks.sliding_window_view(x, shape, (-2, -1))[..., ::stride[0], ::stride[1], :, :]
+def every_window(x: Any, shape: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int] = (1, 1)) -> Any:
+    spans = [(n - 1) * d + 1 for n, d in zip(shape, dilation, strict=True)]
+    windows = np.lib.stride_tricks.sliding_window_view(x, spans, (-2, -1))
+    return windows[..., ::stride[0], ::stride[1], ::dilation[0], ::dilation[1]]
 
 
 PADDED: list[tuple[tuple[int, ...], tuple[tuple[int, int], ...]]] = [
@@ -556,50 +558,70 @@ add_random(ops.Pad, hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_sid
     lambda shape: st.tuples(*[st.tuples(st.integers(0, 2), st.integers(0, 2))] * len(shape)).map(
         lambda width: Case(ops.Pad, padded, [(anywhere, shape)], {"width": width}))))
 
-# An image, windows and strides: overlapping, side by side, with gaps, with a rest; and none at all.
-WINDOWS: list[tuple[tuple[int, ...], tuple[int, int], tuple[int, int]]] = [
-    ((3, 4), (2, 2), (1, 1)), ((2, 4, 4), (2, 2), (2, 2)), ((2, 1, 5, 3), (3, 2), (2, 1)), ((4, 5), (1, 2), (3, 3)),
-    ((5, 4), (3, 1), (1, 2)), ((3, 3), (3, 3), (1, 1)), ((2, 2), (1, 1), (1, 1)), ((0, 3, 3), (2, 2), (1, 1)),
-    ((4, 6), (2, 3), (2, 2))]
+# An image, windows, strides and dilations: overlapping, side by side, with gaps, with a rest; and none at all.
+WINDOWS: list[tuple[tuple[int, ...], tuple[int, int], tuple[int, int], tuple[int, int]]] = [
+    ((3, 4), (2, 2), (1, 1), (1, 1)), ((2, 4, 4), (2, 2), (2, 2), (1, 1)), ((2, 1, 5, 3), (3, 2), (2, 1), (1, 1)),
+    ((4, 5), (1, 2), (3, 3), (1, 1)), ((5, 4), (3, 1), (1, 2), (1, 1)), ((3, 3), (3, 3), (1, 1), (1, 1)),
+    ((2, 2), (1, 1), (1, 1), (2, 2)), ((0, 3, 3), (2, 2), (1, 1), (1, 1)), ((4, 6), (2, 3), (2, 2), (1, 1)),
+    ((5, 6), (2, 2), (1, 2), (3, 2)), ((5, 8), (2, 2), (3, 4), (2, 3)), ((7, 4), (3, 2), (2, 2), (2, 2))]
 
 
-def windows_case(op: type[Op], image: tuple[int, ...], shape: tuple[int, int], stride: tuple[int, int]) -> Case:
-    """The windows of an image, the image of windows, or the largest entries of windows."""
+def windows_case(op: type[Op], image: tuple[int, ...], shape: tuple[int, int], stride: tuple[int, int],
+                 dilation: tuple[int, int]) -> Case:
+    """The windows of an image, the image of windows, or the largest entries or the means of windows."""
+    if op in (ops.MaxPool2D, ops.AveragePool2D):
+        pool = naive.max_pool if op is ops.MaxPool2D else naive.average_pool
+        return Case(op, pool, [(distinct, image)], {"size": shape, "stride": stride})
+    options = {"stride": stride, "dilation": dilation}
     if op is ops.Windows:
-        return move(op, every_window, image, {"shape": shape, "stride": stride})
-    if op is ops.MaxPool2D:
-        return Case(op, naive.max_pool, [(distinct, image)], {"size": shape, "stride": stride})
-    size = tuple((n - k) // s + 1 for n, k, s in zip(image[-2:], shape, stride, strict=True))
-    return Case(op, naive.fold, [(anywhere, (*image[:-2], *size, *shape))], {"shape": image[-2:], "stride": stride})
+        return move(op, every_window, image, {"shape": shape, **options})
+    size = tuple((n - (k - 1) * d - 1) // s + 1
+                 for n, k, s, d in zip(image[-2:], shape, stride, dilation, strict=True))
+    return Case(op, naive.fold, [(anywhere, (*image[:-2], *size, *shape))], {"shape": image[-2:], **options})
 
 
 @st.composite
-def images(draw: Any) -> tuple[tuple[int, ...], tuple[int, int], tuple[int, int]]:
+def images(draw: Any) -> tuple[tuple[int, ...], tuple[int, int], tuple[int, int], tuple[int, int]]:
     counts = st.tuples(st.integers(1, 2), st.integers(1, 3))
     shape, stride, more = draw(counts), draw(counts), draw(st.tuples(st.integers(0, 2), st.integers(0, 2)))
-    before = draw(st.lists(st.integers(0, 2), max_size=1))
-    return (*before, shape[0] + more[0], shape[1] + more[1]), shape, stride
+    dilation, before = draw(counts), draw(st.lists(st.integers(0, 2), max_size=1))
+    height, width = ((n - 1) * d + 1 + m for n, d, m in zip(shape, dilation, more, strict=True))
+    return (*before, height, width), shape, stride, dilation
 
 
-for op in (ops.Windows, ops.FoldWindows, ops.MaxPool2D):
+for op in (ops.Windows, ops.FoldWindows, ops.MaxPool2D, ops.AveragePool2D):
     CASES.extend(windows_case(op, *drawn) for drawn in WINDOWS)
     add_random(op, images().map(lambda drawn, op=op: windows_case(op, *drawn)))
-add(ops.MaxPool2D, naive.max_pool, (distinct, (2, 5, 4)), size=2)
-add(ops.MaxPool2D, naive.max_pool, (distinct, (2, 3, 5)), size=(1, 2))
-add(ops.MaxPool2D, naive.max_pool, (distinct, (5, 5)), size=3, stride=(2, 1))
+for pool, function in ((ops.MaxPool2D, naive.max_pool), (ops.AveragePool2D, naive.average_pool)):
+    add(pool, function, (distinct, (2, 5, 4)), size=2)
+    add(pool, function, (distinct, (2, 3, 5)), size=(1, 2))
+    add(pool, function, (distinct, (5, 5)), size=3, stride=(2, 1))
+    add(pool, function, (distinct, (3, 4)), size=2, padding=(1, 0))
+    add(pool, function, (distinct, (2, 5, 3)), size=3, stride=2, padding="same")
 
 
 def convolution_case(x: tuple[int, ...], W: tuple[int, ...], **options: Any) -> Case:
     return Case(ops.Conv2D, naive.convolution, [(anywhere, x), (anywhere, W)], options)
 
 
+def adjoint_cases(x: tuple[int, ...], W: tuple[int, ...], **options: Any) -> list[Case]:
+    """The two other ops of a convolution's family."""
+    Y = naive.convolution(np.zeros(x), np.zeros(W), **options).shape
+    return [Case(ops.ConvTranspose2D, naive.convolution_transposed, [(anywhere, Y), (anywhere, W)],
+                 {"shape": x[2:], **options}),
+            Case(ops.ConvKernels2D, naive.convolution_kernels, [(anywhere, x), (anywhere, Y)],
+                 {"shape": W[2:], **options})]
+
+
 @st.composite
-def convolutions(draw: Any) -> Case:
+def convolutions(draw: Any) -> tuple[Any, Any, dict[str, Any]]:
     n, c, o, kh, kw = draw(st.tuples(st.integers(0, 2), *[st.integers(1, 2)] * 4))
-    padding = draw(st.integers(0, 1) | st.tuples(st.integers(0, 1), st.integers(0, 2)))
-    stride = draw(st.integers(1, 2) | st.tuples(st.integers(1, 2), st.integers(1, 2)))
-    height, width = draw(st.tuples(st.integers(0, 1), st.integers(0, 1)))
-    return convolution_case((n, c, kh + height, kw + width), (o, c, kh, kw), stride=stride, padding=padding)
+    padding = draw(st.integers(0, 1) | st.tuples(st.integers(0, 1), st.integers(0, 2)) | st.just("same"))
+    stride, dilation = [draw(st.integers(1, 2) | st.tuples(st.integers(1, 2), st.integers(1, 2))) for _ in range(2)]
+    height, width = draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
+    groups = draw(st.integers(1, 2))
+    return ((n, c * groups, kh + height, kw + width), (o * groups, c, kh, kw),
+            {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups})
 
 
 for x, W, options in [
@@ -610,4 +632,13 @@ for x, W, options in [
     ((1, 2, 3, 3), (1, 2, 2, 2), {"padding": (0, 2), "stride": (1, 2)}),
 ]:
     CASES.append(convolution_case(x, W, **options))
-add_random(ops.Conv2D, convolutions())
+for x, W, options in [
+    ((2, 2, 5, 4), (3, 2, 2, 2), {"padding": "same", "stride": (2, 1)}),
+    ((1, 2, 5, 4), (2, 2, 3, 2), {"dilation": (2, 3), "padding": (1, 0)}),
+    ((2, 4, 3, 4), (2, 2, 2, 3), {"groups": 2, "padding": "same"}),
+    ((1, 2, 4, 3), (4, 1, 2, 2), {"groups": 2, "stride": 2, "dilation": (1, 2)}),
+]:
+    CASES.extend([convolution_case(x, W, **options), *adjoint_cases(x, W, **options)])
+add_random(ops.Conv2D, convolutions().map(lambda drawn: convolution_case(*drawn[:2], **drawn[2])))
+add_random(ops.ConvTranspose2D, convolutions().map(lambda drawn: adjoint_cases(*drawn[:2], **drawn[2])[0]))
+add_random(ops.ConvKernels2D, convolutions().map(lambda drawn: adjoint_cases(*drawn[:2], **drawn[2])[1]))

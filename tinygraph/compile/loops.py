@@ -399,8 +399,8 @@ def _concatenate(r: Reader, i: Instruction, index: tuple[Affine, ...]) -> Any:
 
 def _windows(r: Reader, i: Instruction, index: tuple[Affine, ...]) -> Any:
     *rest, a, b, u, v = index
-    down, across = i.options["stride"]
-    return r.value(i.inputs[0], (*rest, combine((a, down), (u, 1)), combine((b, across), (v, 1))))
+    (down, across), (dh, dw) = i.options["stride"], i.options.get("dilation", (1, 1))
+    return r.value(i.inputs[0], (*rest, combine((a, down), (u, dh)), combine((b, across), (v, dw))))
 
 
 # ----------------------------------------------------------------------------------------------------- what selects
@@ -653,11 +653,11 @@ def target_of(graph: Graph, var: Var) -> Target:
         x = i.inputs[0]
         space, index = _space(x.shape)
         *rest, a, b, u, v = index
-        down, across = i.options["stride"]
-        own = [*rest, combine((a, down), (u, 1)), combine((b, across), (v, 1))]
+        (down, across), (dh, dw) = i.options["stride"], i.options.get("dilation", (1, 1))
+        own = [*rest, combine((a, down), (u, dh)), combine((b, across), (v, dw))]
         window = frozenset(w[:-1].index(1) for w in (u, v) if any(w[:-1]))
         # Windows that do not overlap write each entry once.
-        apart = all(m <= s for m, s in zip(x.shape[-2:], i.options["stride"], strict=True))
+        apart = all((m - 1) * d < s for m, d, s in zip(x.shape[-2:], (dh, dw), (down, across), strict=True))
         return Target(var, space, lambda r: r.value(x, index), flat(own, var.shape, len(space)),
                       "store" if apart else "sum", frozenset() if apart else window, True, None, window)
     space, index = _space(var.shape)

@@ -471,23 +471,26 @@ def _pad_lines(c: Call, out: str) -> list[str]:
 
 
 def _windows_text(c: Call) -> Text:
-    (kh, kw), (sh, sw) = c.option("shape"), c.option("stride")
-    view = f"np.lib.stride_tricks.sliding_window_view({c[0]}, ({kh}, {kw}), axis=(-2, -1))"
-    return Text(view if (sh, sw) == (1, 1) else f"{view}[..., ::{sh}, ::{sw}, :, :]")
+    (kh, kw), strides, (dh, dw) = c.option("shape"), c.option("stride"), c.option("dilation", (1, 1))
+    span = (kh - 1) * dh + 1, (kw - 1) * dw + 1
+    view = f"np.lib.stride_tricks.sliding_window_view({c[0]}, {span}, axis=(-2, -1))"
+    steps = ", ".join(f"::{step}" if step > 1 else ":" for step in (*strides, dh, dw))
+    return Text(view if steps == ":, :, :, :" else f"{view}[..., {steps}]")
 
 
 def _fold_lines(c: Call, out: str) -> list[str]:
     """Every first entry of a window, every second, ...: each is a regular grid in the image."""
     *_, oh, ow, kh, kw = c.operands[0].shape
-    sh, sw = c.option("stride")
+    (sh, sw), (dh, dw) = c.option("stride"), c.option("dilation", (1, 1))
     u, v = c.source.local("row"), c.source.local("column")
 
-    def grid(start: str, count: int, step: int) -> str:
+    def grid(place: str, apart: int, count: int, step: int) -> str:
+        start = place if apart == 1 else f"{apart} * {place}"
         return f"{start}:{start} + {step * (count - 1) + 1}" + (f":{step}" if step > 1 else "")
 
-    sign = "=" if kh <= sh and kw <= sw else "+="  # no two windows overlap, or some do
+    sign = "=" if (kh - 1) * dh < sh and (kw - 1) * dw < sw else "+="  # no two windows overlap, or some do
     return [f"for {u}, {v} in np.ndindex({kh}, {kw}):",
-            f"    {out}[..., {grid(u, oh, sh)}, {grid(v, ow, sw)}] {sign} {c.atom(0)}[..., {u}, {v}]"]
+            f"    {out}[..., {grid(u, dh, oh, sh)}, {grid(v, dw, ow, sw)}] {sign} {c.atom(0)}[..., {u}, {v}]"]
 
 
 def _in_range_lines(c: Call, out: str) -> list[str]:

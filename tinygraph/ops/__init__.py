@@ -36,7 +36,15 @@ from .arithmetic import (
     Subtract,
 )
 from .complex_numbers import Conjugate, Imag, Real
-from .convolution import Conv2D, FoldWindows, MaxPool2D, Windows
+from .convolution import (
+    AveragePool2D,
+    Conv2D,
+    ConvKernels2D,
+    ConvTranspose2D,
+    FoldWindows,
+    MaxPool2D,
+    Windows,
+)
 from .decompositions import QR, SVD, Cholesky, Eig, Eigh, Marked, OverGaps, TieMeans
 from .discrete import (
     BitwiseAnd,
@@ -175,6 +183,7 @@ __all__ = [
     "ArgMin",
     "ArgRank",
     "ArgSort",
+    "AveragePool2D",
     "BitwiseAnd",
     "BitwiseCount",
     "BitwiseOr",
@@ -190,6 +199,8 @@ __all__ = [
     "Concatenate",
     "Conjugate",
     "Conv2D",
+    "ConvKernels2D",
+    "ConvTranspose2D",
     "Convolve",
     "CopySign",
     "Cos",
