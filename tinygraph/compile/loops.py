@@ -759,7 +759,7 @@ class Nest:
     def _jammed(self, order: list[int], limits: dict[int, tuple[int, int]], reader: Reader, values: list[Temp],
                 place: Callable[[Var], str], whole: bool, threads: int) -> list[list[str]]:
         """The loops; where it helps, several turns are written into one, so that sums do not wait for each other."""
-        window = {c for t in self.targets for c in t.window}
+        window = {c for t in self.targets for c in t.window if c in limits}  # others went into the next counter
         apart = all(t.kind == "store" for t in self.targets)
         if window and apart and math.prod(limits[c][1] - limits[c][0] for c in window) <= UNROLLED:
             inside = sorted(window)  # all entries of a window are written side by side
