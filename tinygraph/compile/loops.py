@@ -646,7 +646,10 @@ def target_of(graph: Graph, var: Var) -> Target:
     if i.op is ops.ScatterAdd:
         space, index = _space(i.inputs[0].shape)
         n = len(space)
-        address, _ = gathered(Reader(graph, [(0, m) for m in space]), i, var.shape, index)
+        try:
+            address, _ = gathered(Reader(graph, [(0, m) for m in space]), i, var.shape, index)
+        except Split:  # the indices themselves are in parts
+            raise MustStore(next(x for x in i.inputs[1:] if x not in graph.stored)) from None
         return Target(var, space, lambda r: r.value(i.inputs[0], index), address, "sum", frozenset(range(n)), True,
                       lambda r: gathered(r, i, var.shape, index)[1])
     if i.op is ops.FoldWindows:

@@ -7,14 +7,17 @@ value): the output of a place is a mean of values, weighted by how well the keys
 from __future__ import annotations
 
 import math
+from functools import reduce
 from typing import Any
 
 import numpy as np
 
 from .. import ops
+from .activations import GELU
 from .initializers import glorot_uniform
-from .layers import Linear, Seed, check_sizes
+from .layers import Dropout, Linear, Residual, Seed, check_sizes
 from .module import Module
+from .normalization import LayerNorm
 
 
 def attention(Q: Any, K: Any, V: Any, mask: Any = None) -> Any:
@@ -71,8 +74,8 @@ class MultiHeadAttention(Module):
         context = x if context is None else context
         for name, values in (("x", x), ("context", context)):
             if values.ndim != 3 or values.shape[2] != self.features or len(values) != len(x):
-                raise ValueError(f"MultiHeadAttention: takes {name} of shape ({len(x)}, length, {self.features}), but got "
-                                 f"the shape {values.shape}")
+                raise ValueError(f"MultiHeadAttention: takes {name} of shape ({len(x)}, length, {self.features}), but "
+                                 f"got the shape {values.shape}")
         Q, K, V = self._split(self.query(x)), self._split(self.key(context)), self._split(self.value(context))
         heads = attention(Q, K, V, self._mask(x, context, mask, present))
         return self.output(np.reshape(np.swapaxes(heads, 1, 2), x.shape))
@@ -96,7 +99,45 @@ class MultiHeadAttention(Module):
             if given.dtype != bool:
                 raise TypeError(f"MultiHeadAttention: {name} must be of booleans, not {given.dtype}")
             if given.shape not in shapes:
-                raise ValueError(f"MultiHeadAttention: takes {name} of shape {' or '.join(map(str, shapes))}, but got the "
-                                 f"shape {given.shape}")
-            parts.append(np.expand_dims(given, (1, 2) if name == "present" else 1 if given.ndim == 3 else ()))
-        return math.prod(parts[1:], start=parts[0]) if parts else None
+                raise ValueError(f"MultiHeadAttention: takes {name} of shape {' or '.join(map(str, shapes))}, but got "
+                                 f"the shape {given.shape}")
+            parts.append(given[:, None, None] if name == "present" else given[:, None] if given.ndim == 3 else given)
+        return reduce(np.logical_and, parts) if parts else None
+
+
+class TransformerBlock(Module):
+    """x + attention(norm(x)), and to that + f(norm(that)) with f two linear layers and a GELU between them.
+
+    Called with x (n, length, features), and `mask` and `present` as `MultiHeadAttention` takes them, it returns the
+    same shape. To normalise before each part, and not after the sum, trains deep stacks without warm-up (Xiong et al.,
+    2020).
+
+    features: a multiple of heads.
+    hidden: between the two linear layers, 4 features unless said.
+    causal: a place may see itself and those before it only.
+    dropout: the rate at which what is added to x drops out.
+    """
+
+    def __init__(self, features: int, *, heads: int, rng: Seed, hidden: int | None = None, causal: bool = False,
+                 dropout: float = 0.0, dtype: Any = np.float64) -> None:
+        rng = np.random.default_rng(rng)
+        hidden = 4 * features if hidden is None else hidden
+        self.norm = LayerNorm(features, dtype=dtype)
+        self.attention = MultiHeadAttention(features, heads=heads, rng=rng, causal=causal, dtype=dtype)
+        self.dropout = Dropout(dropout, rng=rng)
+        self.feed = Residual(LayerNorm(features, dtype=dtype), Linear(features, hidden, rng=rng, dtype=dtype), GELU(),
+                             Linear(hidden, features, rng=rng, initializer=glorot_uniform, dtype=dtype),
+                             Dropout(dropout, rng=rng))
+
+    def __call__(self, x: Any, *, mask: Any = None, present: Any = None) -> Any:
+        return self.feed(x + self.dropout(self.attention(self.norm(x), mask=mask, present=present)))
+
+
+def sinusoidal_positions(length: int, features: int, dtype: Any = np.float64) -> np.ndarray:
+    """An array (length, features) to add to embeddings: sin and cos of t / 10000^(2k / features) for each place t.
+
+    Column 2k is the sine, column 2k + 1 the cosine (Vaswani et al., 2017, section 3.5).
+    """
+    check_sizes("sinusoidal_positions", length=length, features=features)
+    angles = np.arange(length)[:, None] / 10000 ** (np.arange(features) // 2 * 2 / features)
+    return np.where(np.arange(features) % 2, np.cos(angles), np.sin(angles)).astype(dtype)

@@ -14,7 +14,7 @@ import numpy as np
 
 from .. import ops
 from ..node import Parameter
-from .initializers import Initializer, he_normal
+from .initializers import Initializer, drawn, he_normal
 from .layers import Seed, check_sizes
 from .module import Module
 
@@ -48,9 +48,8 @@ class _Convolution(Module):
             raise ValueError(f'{name}: padding="same" leaves nothing for output_padding={output_padding} to choose')
         rows, columns = (n_inputs, n_outputs) if self.transposed else (n_outputs, n_inputs)
         places = math.prod(self.size)
-        W = initializer(np.random.default_rng(rng), (rows, columns // groups, *self.size[2 - self.n_axes:]),
-                        n_inputs // groups * places, n_outputs // groups * places)
-        self.W = Parameter(W.astype(dtype), name="W")
+        self.W = drawn(initializer, rng, (rows, columns // groups, *self.size[2 - self.n_axes:]),
+                       n_inputs // groups * places, n_outputs // groups * places, dtype)
         self.b = Parameter(np.zeros(n_outputs, dtype), name="b") if bias else None
 
     def __call__(self, x: Any) -> Any:
@@ -73,7 +72,8 @@ class _Convolution(Module):
         shape = tuple((n - 1) * s + (k - 1) * d + 1 + more - 2 * int(p) for n, s, k, d, more, p in zip(
             x.shape[2:], self.stride, self.size, self.dilation, self.output_padding, padding, strict=True))
         if min(shape) < 1:
-            raise ValueError(f"{type(self).__name__}: padding={self.padding} leaves nothing of values of shape {x.shape}")
+            raise ValueError(f"{type(self).__name__}: padding={self.padding} leaves nothing of values of shape "
+                             f"{x.shape}")
         return shape
 
 
@@ -173,7 +173,7 @@ class MaxPool2d(_Pooling):
 
     size: of the windows. Entries at the end that do not fill a window are left out.
     stride: from one window to the next; by default they stand side by side.
-    padding: how far windows reach beyond each side, less than the size; nothing that is there is the largest. Or "same",
+    padding: how far windows reach beyond each side, less than the size; nothing there is ever the largest. Or "same",
         for height divided by stride, rounded up, or "valid" for 0.
 
     >>> import numpy as np
@@ -208,7 +208,7 @@ class AveragePool1d(AveragePool2d):
 
 
 class _AdaptivePooling(Module):
-    """What adaptive poolings share: window i of `count` spans from ⌊i n / count⌋ to ⌈(i + 1) n / count⌉, as in PyTorch."""
+    """What adaptive poolings share: window i of m goes from ⌊i n / m⌋ to ⌈(i + 1) n / m⌉, as in PyTorch."""
 
     n_axes = 2
 

@@ -218,7 +218,7 @@ def _counts(found: Iterable[State]) -> tuple[int, int]:
 class Module:
     """A base class for layers and networks that adds methods, and nothing else: what they do is in `tinygraph.nn`."""
 
-    def __call__(self, *inputs: Any) -> Any:
+    def __call__(self, *inputs: Any, **options: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} has no __call__: write what it computes there")
 
     def parameters(self) -> dict[str, Parameter]:

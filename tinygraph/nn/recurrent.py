@@ -36,15 +36,16 @@ class _Recurrent(Module):
         if x.ndim != 3 or x.shape[2] != self.n_inputs or not x.shape[1]:
             raise ValueError(f"{type(self).__name__}: takes sequences (n, length, {self.n_inputs}), but got the shape "
                              f"{x.shape}")
-        h, last = np.swapaxes(x, 0, 1), []  # the places first
+        h = np.swapaxes(x, 0, 1)  # the places first
+        last: list[Any] = []
         for cells in self.cells:
             outputs = []
-            for cell, backwards in zip(cells, (False, True), strict=False):
-                Z, state, steps = h @ cell.W + cell.b, starts[len(last)], [None] * len(h)
-                for t in reversed(range(len(h))) if backwards else range(len(h)):
-                    state = self._step(cell, Z[t], state)
-                    steps[t] = state[0]
-                outputs.append(np.stack(steps))
+            for cell, direction in zip(cells, (1, -1), strict=False):
+                state, steps = starts[len(last)], []
+                for z in (h @ cell.W + cell.b)[::direction]:
+                    state = self._step(cell, z, state)
+                    steps.append(state[0])
+                outputs.append(np.stack(steps[::direction]))
                 last.append(state)
             h = np.concatenate(outputs, axis=-1) if self.bidirectional else outputs[0]
         return np.swapaxes(h, 0, 1), last
@@ -60,13 +61,15 @@ class _Recurrent(Module):
                                  f"of shape {x.shape}, but got the shape {part.shape}")
         return [tuple(part[i] for part in parts) for i in range(count)]
 
-    def _step(self, cell: _Cell, z: Any, state: Any) -> tuple[Any, ...]:
+    def _step(self, cell: Any, z: Any, state: Any) -> tuple[Any, ...]:
         """The state after a place with x W + b = z."""
         raise NotImplementedError
 
 
 class _Cell:
-    """The parameters of one layer in one direction: W (inputs, gates units), U (units, gates units), b (gates units,)."""
+    """One layer in one direction: W (inputs, gates times units), U (units, gates times units), b, and d of a GRU."""
+
+    d: Parameter
 
     def __init__(self, n_inputs: int, n_units: int, n_gates: int, rng: np.random.Generator, dtype: Any) -> None:
         def beside(initializer: Any, rows: int) -> np.ndarray:
@@ -82,8 +85,8 @@ class RNN(_Recurrent):
 
     Called with sequences (n, length, n_inputs) and maybe a state to begin with (zeros if none is given), it returns the
     outputs of the last layer (n, length, n_units) and the last state h of all layers (layers, n, n_units). With
-    `bidirectional`, each layer runs from both ends: the outputs are (n, length, 2 n_units), forward first, and the state
-    (2 layers, n, n_units), with both directions of a layer side by side, as in PyTorch.
+    `bidirectional`, each layer runs from both ends: the outputs are (n, length, 2 n_units), forward first, and the
+    state is (2 layers, n, n_units), with both directions of a layer side by side, as in PyTorch.
 
     Of each layer and direction W (its inputs, n_units) starts evenly distributed (Glorot and Bengio, 2010), U (n_units,
     n_units) orthogonal, and b (n_units,) at 0.
@@ -104,7 +107,7 @@ class RNN(_Recurrent):
         outputs, last = self._run(x, self._starts(x, h))
         return outputs, np.stack([h for h, in last])
 
-    def _step(self, cell: _Cell, z: Any, state: Any) -> tuple[Any, ...]:
+    def _step(self, cell: Any, z: Any, state: Any) -> tuple[Any, ...]:
         return (np.tanh(z if state is None else z + state[0] @ cell.U),)
 
 
@@ -135,7 +138,7 @@ class LSTM(_Recurrent):
         outputs, last = self._run(x, self._starts(x, *((None, None) if state is None else state)))
         return outputs, (np.stack([h for h, _ in last]), np.stack([c for _, c in last]))
 
-    def _step(self, cell: _Cell, z: Any, state: Any) -> tuple[Any, ...]:
+    def _step(self, cell: Any, z: Any, state: Any) -> tuple[Any, ...]:
         m = self.n_units
         z = z if state is None else z + state[0] @ cell.U
         s = _sigmoid(z)
@@ -148,9 +151,9 @@ class LSTM(_Recurrent):
 class GRU(_Recurrent):
     """Gated recurrent unit (Cho et al., 2014), in the form of PyTorch and cuDNN.
 
-    r, z = σ(x_t W + b + h_{t-1} U); n = tanh(x_t W + b + r (h_{t-1} U + d)); h_t = (1 - z) n + z h_{t-1}. The columns of
-    W, U and b are those of r, z, n; d (n_units,) is one more parameter of each layer and direction, and starts at 0. The
-    arguments are those of `RNN`.
+    r, z = σ(x_t W + b + h_{t-1} U); n = tanh(x_t W + b + r (h_{t-1} U + d)); h_t = (1 - z) n + z h_{t-1}. The columns
+    of W, U and b are those of r, z, n; d (n_units,) is one more parameter of each layer and direction, and starts at 0.
+    The arguments are those of `RNN`.
     """
 
     n_gates = 3

@@ -102,7 +102,8 @@ class LogAddExp2(Elementwise):
 
 def _share(power: Any, log_add: Any, y: Any, a: Any, b: Any) -> Any:
     """exp a / (exp a + exp b) = 1 / (1 + exp(b - a)), to full precision on both sides; alike infinities are equal."""
-    ahead = np.where((a == b) & np.isinf(a), 0.0, b - a)
+    with np.errstate(invalid="ignore"):  # only these differences are no number
+        ahead = np.where((a == b) & np.isinf(a), 0.0, b - a)
     return Keep.apply(power(-log_add(0.0, ahead)), y != -math.inf)
 
 
