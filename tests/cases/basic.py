@@ -615,11 +615,11 @@ def adjoint_cases(x: tuple[int, ...], W: tuple[int, ...], **options: Any) -> lis
 
 @st.composite
 def convolutions(draw: Any) -> tuple[Any, Any, dict[str, Any]]:
-    n, c, o, kh, kw = draw(st.tuples(st.integers(0, 2), *[st.integers(1, 2)] * 4))
+    n, kh, kw, groups = draw(st.tuples(st.integers(0, 2), *[st.integers(1, 2)] * 3))
+    c, o = draw(st.tuples(*[st.integers(1, 3 - groups)] * 2))
     padding = draw(st.integers(0, 1) | st.tuples(st.integers(0, 1), st.integers(0, 2)) | st.just("same"))
     stride, dilation = [draw(st.integers(1, 2) | st.tuples(st.integers(1, 2), st.integers(1, 2))) for _ in range(2)]
-    height, width = draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
-    groups = draw(st.integers(1, 2))
+    height, width = draw(st.tuples(st.integers(1, 2), st.integers(1, 2)))
     return ((n, c * groups, kh + height, kw + width), (o * groups, c, kh, kw),
             {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups})
 
