@@ -309,7 +309,7 @@ def test_callbacks():
 
 
 @pytest.mark.parametrize("how", [False, True], ids=["eager", "compiled"])
-@pytest.mark.parametrize("place", ["data", "step", "epoch", "loss"])
+@pytest.mark.parametrize("place", ["data", "step", "epoch", "loss", "optimizer"])
 def test_an_exception_leaves_the_last_complete_step(how, place):
     """Whatever raises, the model is as after the steps that were completed, and fit can be called again."""
     batches = [(X[i:i + 10], Y[i:i + 10]) for i in range(0, 50, 10)]
@@ -338,10 +338,20 @@ def test_an_exception_leaves_the_last_complete_step(how, place):
         fail("loss")
         return nn.cross_entropy(outputs, y)
 
+    move = optimizer.step
+
+    def stumble():
+        if place == "optimizer" and not how and optimizer.steps.value == 3 and not raised:
+            net.first.W.value = 0.0 * net.first.W.value
+        fail("optimizer")
+        move()
+
+    optimizer.step = stumble
+
     def run():
         fit(net, Data(), loss=loss, optimizer=optimizer, epochs=1, callbacks=[Callback()], progress=False, compile=how)
 
-    if place == "loss" and how:
+    if place in ("loss", "optimizer") and how:
         return  # only the first call of a compiled step runs Python
     with pytest.raises(RuntimeError, match="no"):
         run()

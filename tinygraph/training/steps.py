@@ -44,17 +44,21 @@ class Stepper:
 
     def __init__(self, model: Any, loss: Any, optimizer: Any, source: Arrays | Batches, compile_steps: bool | str,
                  outputs: bool) -> None:
-        def step(*batch: Any) -> Any:
-            x, y, *weights = batch
+        def gradient(x: Any, y: Any, *weights: Any) -> Any:
             found = model(x)
             value = loss(found, y, weights=weights[0]) if weights else loss(found, y)
             if not isinstance(value, Node):
                 raise TypeError("the loss is no node: no parameter takes part in it")
             value.backprop()
-            optimizer.step()
             return (value, found) if outputs else value
 
-        self.eager, self.source, self.with_outputs = step, source, outputs
+        def step(*batch: Any) -> Any:
+            result = gradient(*batch)
+            optimizer.step()
+            return result
+
+        self.gradient, self.optimizer, self.eager = gradient, optimizer, step
+        self.source, self.with_outputs = source, outputs
         self.compiled: Any = None if compile_steps is False else compile(step)
         self.strict = compile_steps is True
         self.states = list(states([model, optimizer, loss]).values())
@@ -135,12 +139,19 @@ class Stepper:
 
     def run_eagerly(self, batch: Batch) -> Any:
         before = self.versions()
-        try:
-            with np.errstate(all="ignore"):  # what is not finite in the end is said once, and where it began
-                return self.eager(*batch)
-        except BaseException:
-            self.restore(before)
-            raise
+        with np.errstate(all="ignore"):  # what is not finite in the end is said once, and where it began
+            try:
+                result = self.gradient(*batch)
+            except BaseException:
+                self.restore(before)
+                raise
+            del before  # what nobody else holds, an optimizer may write into
+            try:
+                self.optimizer.step()
+            except BaseException:
+                self.rewind()
+                raise
+        return result
 
     def versions(self) -> list[Version]:
         return [state._version for state in self.states]
@@ -153,7 +164,8 @@ class Stepper:
         """Put the states where they were after the kept steps."""
         self.restore(self.before)
         for ticket, compiled in self.kept:
-            self.run(self.source.again(ticket), compiled)
+            step = self.compiled if compiled and self.compiled is not None else self.eager
+            step(*self.source.again(ticket))
 
     def blame(self, sign: str) -> NotFiniteError:
         """What to raise because a loss or a parameter is not finite; leaves the states as before the step to blame."""
