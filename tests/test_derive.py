@@ -268,6 +268,23 @@ def test_an_own_op_is_written_as_its_expansion():
     assert "∇w = ∂L/∂R1 / U2 − ∂L/∂U1" in found
 
 
+class Outer(tg.Op):
+    """The sum of x swish(x), of an op within an op."""
+
+    def forward(self, x):
+        return np.sum(Swish.apply(x * x) * x)
+
+
+def test_expansions_within_expansions():
+    w = tg.Parameter(RNG.normal(size=3), name="w")
+    derivation = tg.derive(Outer(w) * Outer(2 * w))
+    derivation.check().raise_if_failed()
+    alone = tg.derive(Outer(w))  # the loss itself is expanded
+    assert lines(alone)[1:3] == ["P1 = w²", "U1 = −P1"]
+    assert "∇w = ∂L/∂P2 ⊙ R1 + 2 ∂L/∂P1 ⊙ w" in lines(alone)
+    alone.check().raise_if_failed()
+
+
 @pytest.mark.parametrize(("op", "first"), [(Kept, "s = 1 / (1 + exp(−w))"), (Told, "s = σ(w)")])
 def test_an_own_op_with_a_rule_or_a_formula(op, first):
     w = tg.Parameter(RNG.normal(size=3), name="w")

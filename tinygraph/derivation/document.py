@@ -43,7 +43,7 @@ def derive(loss: Node, *, names: Mapping[str, Any] | None = None, optimizer: Any
     (2)  L = Σ P1
     Backward pass
     (3)  ∂L/∂P1 = 1
-    (4)  ∇w = ∂L/∂P1 ⊙ w + ∂L/∂P1 ⊙ w
+    (4)  ∇w = 2 ∂L/∂P1 ⊙ w
     """
     return Derivation(Network(loss, names or {}), optimizer)
 

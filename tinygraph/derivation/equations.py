@@ -12,6 +12,7 @@ import ast
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import reduce
 from types import FunctionType
 from typing import Any
 
@@ -28,6 +29,7 @@ from .expression import (
     Constant,
     Expression,
     Symbol,
+    alike,
     apply,
     evaluate,
     names_of,
@@ -151,27 +153,25 @@ class Network:
     def _graph(self) -> list[Value]:
         """All nodes, inputs first, in the order in which they were made, with expansions in place of ops without a
         rule."""
-        place: dict[Value, tuple[int, ...]] = {}
-        todo: list[tuple[Value, tuple[int, ...], int]] = [(self.loss, (), -1)]
+        place: dict[Value, tuple[int, ...]] = {}  # the serial numbers of the ops whose expansion it is in, then its own
+        todo: list[tuple[Value, tuple[tuple[int, tuple[int, ...]], ...]]] = [(self.loss, ())]
         while todo:
-            node, outer, first = todo.pop()
+            node, within = todo.pop()  # within: for each expansion around, where its nodes start, and the op's place
             if node in place:
                 continue
-            own = (*outer, node.serial) if node.serial > first else (node.serial,)
-            place[node] = own
+            while within and node.serial < within[-1][0]:
+                within = within[:-1]
+            place[node] = own = (*(within[-1][1] if within else ()), node.serial)
             if isinstance(node, Op) and node.needs_grad and node.rule is None and not _covers(type(node)):
                 start = next_serial()
-                options = getattr(node, "options", {})
-                output = run_traced(node, node.expand, *node.inputs, **options)
+                output = run_traced(node, node.expand, *node.inputs, **getattr(node, "options", {}))
                 output = output[0] if node.n_kept else output
                 self.outputs[node] = output = output if isinstance(output, Value) else Value(output)
-                inner = [x for x in Tape(output, until=[x for x in node.inputs if isinstance(x, Value)])
-                         if x.serial > start]
-                self.inside[node] = inner
-                todo.append((output, own, start))
+                self.inside[node] = [x for x in Tape(output, until=[x for x in node.inputs if isinstance(x, Value)])
+                                     if x.serial > start]
+                todo.append((output, (*within, (start, own))))
                 continue
-            inherited = (outer, first) if node.serial > first else ((), -1)
-            todo += [(x, *inherited) for x in node.inputs if isinstance(x, Value)]
+            todo += [(x, within) for x in node.inputs if isinstance(x, Value)]
         return sorted((x for x in place if x not in self.outputs), key=place.__getitem__)
 
     def _resolved(self, x: Any) -> Any:
@@ -507,9 +507,12 @@ class Network:
 
     def _gradient_equation(self, x: Value, symbol: Symbol, terms: list[tuple[Expression, Symbol, type[Op]]]) -> Symbol:
         """∂L/∂x: the sum of what its uses contribute."""
-        right: Expression = Constant(0.0) if not terms else terms[0][0]
-        for part, _, _ in terms[1:]:
-            right = apply("+", right, part)
+        counts: dict[Expression, int] = {}  # x ⊙ x has two terms that are the same
+        for part, _, _ in terms:
+            first = next((other for other in counts if alike(other, part)), part)
+            counts[first] = counts.get(first, 0) + 1
+        first, *others = [apply("*", Constant(n), x) for x, n in counts.items()] or [Constant(0.0)]
+        right = reduce(lambda a, b: apply("+", a, b), others, first)
         left = self.grads[symbol] = Symbol("d" + symbol.name, self.gradients[x], by=symbol)
         self.equations.append(Equation("backward", left, right, [(u, op) for _, u, op in terms],
                                        list(dict.fromkeys(op for _, _, op in terms))))

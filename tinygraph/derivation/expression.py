@@ -289,6 +289,15 @@ def apply(head: str, *arguments: Expression, **options: Any) -> Expression:
     return Apply(head, arguments, options)
 
 
+def alike(a: Expression, b: Expression) -> bool:
+    """Whether two expressions are written alike, of the same letters."""
+    if a is b:
+        return True
+    if not (isinstance(a, Apply) and isinstance(b, Apply) and a.head == b.head and a.op is b.op and a.size == b.size):
+        return False
+    return a.size <= 8 and repr(a.options) == repr(b.options) and all(map(alike, a.arguments, b.arguments))
+
+
 def names_of(op: type[Op]) -> tuple[list[str], str, list[str]]:
     """What the op's rule (or, without one, its forward) calls its inputs, its output, and what forward keeps."""
     inputs = list(op.signature[0])
