@@ -179,7 +179,7 @@ class Graph:
     def _is_step(op: Value) -> bool:
         """Whether it is elementwise, of one node and otherwise numbers."""
         return (isinstance(op, Op) and op.elementwise and sum(isinstance(x, Value) for x in op.inputs) == 1
-                and all(isinstance(x, Value) or np.ndim(x) == 0 for x in op.inputs))
+                and all(isinstance(x, Value) or not is_drawn(x) for x in op.inputs))
 
     def _repetitions(self, ops: Sequence[Value], across: bool) -> list[tuple[int, int]]:
         """Where a piece of at most `PERIOD` ops follows itself `fold` times: pairs (first, end)."""
@@ -190,7 +190,7 @@ class Graph:
             key: list[Any] = [type(op), op.shape]
             for x in op.inputs:
                 if not isinstance(x, Value):
-                    key.append(np.shape(x))
+                    key.append(x.shape if is_drawn(x) else ())
                 elif x in place:
                     back = i - place[x]
                     key.append(back if back <= PERIOD else 0)
@@ -228,7 +228,7 @@ class Graph:
         leaves: dict[Any, Any] = {id(x): x for x in self.tape.nodes if not x.inputs}
         for op in ops:
             for x in op.inputs:
-                if isinstance(x, Value) or np.ndim(x):
+                if is_drawn(x):
                     leaves.setdefault(id(x), x)
                     used_by[id(x)][self.box_of[op]] = None
         alike: dict[Any, list[Any]] = defaultdict(list)
@@ -253,7 +253,7 @@ class Graph:
             for node in box.nodes:
                 uses: dict[tuple[Shown, Shown], int] = defaultdict(int)
                 for x in getattr(node, "inputs", ()):
-                    if isinstance(x, Value) or np.ndim(x):
+                    if is_drawn(x):
                         source = self.box_of[x] if isinstance(x, Value) else self._sources[id(x)]
                         if source is not box:
                             uses[source, box] += 1
@@ -419,6 +419,11 @@ def _flat(group: Group) -> Iterable[Shown]:
         yield from _flat(member) if isinstance(member, Group) else [member]
 
 
+def is_drawn(x: Any) -> bool:
+    """Whether an input of an op has a box: nodes and arrays, but not numbers."""
+    return isinstance(x, Value) or (isinstance(x, np.ndarray) and x.ndim > 0)
+
+
 def _kind(x: Any) -> str:
     if isinstance(x, Version):
         return "parameter" if isinstance(x.state(), Parameter) or x.needs_grad else "state"
@@ -427,7 +432,7 @@ def _kind(x: Any) -> str:
 
 def _arguments(op: Op) -> list[str]:
     """What an op was given beside arrays: numbers, with a dot for each array, and options."""
-    numbers = ["·" if isinstance(x, Value) or np.ndim(x) else f"{x:.6g}" for x in op.inputs]
+    numbers = ["·" if is_drawn(x) else f"{x:.6g}" for x in op.inputs]
     said = options(op) if {*numbers} <= {"·"} else [*numbers, *options(op)]
     return [f"({', '.join(said)})"] if said else []
 

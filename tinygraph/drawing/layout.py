@@ -24,6 +24,7 @@ SLOT = 16.0  # from one arrow to the next where they end at a box
 MARGIN = 16.0  # from the border of a group to what is in it
 WIDEST = 1150.0  # boxes of one layer: what would be wider goes to the layer above
 ROUNDS = 12  # of ordering, and of placing
+EFFORT = 60_000  # pieces of lines times rounds: beyond that there are fewer rounds
 
 
 @dataclass(eq=False)
@@ -155,6 +156,8 @@ class _Level:
         self._links()
         self._find_layers()
         self._pass_layers()
+        pieces = sum(len(item.below) for layer in self.layers for item in layer)
+        self.rounds = max(2, min(ROUNDS, EFFORT // (pieces + 1)))
         self._order()
         self._find_places()
         self._find_heights()
@@ -255,7 +258,7 @@ class _Level:
     def _order(self) -> None:
         """Rounds of sorting each layer by the mean place of what its items are connected with; keeps the best one."""
         best, fewest = [list(layer) for layer in self.layers], self._crossings()
-        for round in range(ROUNDS):
+        for round in range(self.rounds):
             if not fewest:
                 break
             down = round % 2 == 0
@@ -300,12 +303,12 @@ class _Level:
         for layer in self.layers:
             for item, x in self._packed(layer).items():
                 item.x = x
-        for round in range(ROUNDS):
+        for round in range(self.rounds):
             for layer in reversed(self.layers):
-                self._settle(layer, above=True, below=round > ROUNDS // 2)
+                self._settle(layer, above=True, below=round > self.rounds // 2)
             self._find_slots()
             for layer in self.layers:
-                self._settle(layer, above=round > ROUNDS // 2, below=True)
+                self._settle(layer, above=round > self.rounds // 2, below=True)
         self._straighten()
         self._find_slots()
         left = min((item.x - item.left for layer in self.layers for item in layer), default=0.0) - MARGIN

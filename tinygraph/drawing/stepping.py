@@ -135,7 +135,7 @@ class Steps:
             count = len(record.came[x])
             note = f"{_ordinal(part.came + 1)} of {count} that are added up" if count > 1 else ""
             items.append(self._item("∂L/∂" + self._name(x), self._part(part), note))
-            told.append(f"{self._name(x)} ({note or self._said('', part.array)})")
+            told.append(f"{self._name(x)} ({note})" if note else self._name(x))
         targets = {part.target for part in sent}
         silent = [self._name(x) for x in node.inputs if not (isinstance(x, Value) and x in targets)]
         says = f"Sends gradients to {_listed(told)}." if told else "Sends no gradient."
@@ -219,7 +219,7 @@ class Steps:
     def _said(what: str, array: Any) -> str:
         if not np.ndim(array):
             return f"{array:.4g}"
-        return f"{what} of shape {np.shape(array)}".strip()
+        return f"{what} of shape {np.shape(array)}"
 
     def _rule(self, node: Any) -> str:
         cls = type(node)

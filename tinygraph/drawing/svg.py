@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Mapping
 from hashlib import blake2b
 from html import escape
+from itertools import pairwise
 
 from .graph import Graph, Group, Shown
 from .layout import Box, Point, arrange
@@ -88,7 +89,8 @@ class Picture:
         shift = (width - self.width) / 2
         height = self.height + 34
         groups = [self._group(shown) for shown in self.places if isinstance(shown, Group)]
-        body = [f'<g transform="translate({_n(shift)} 0)">', *groups, *self._edges(), *self._flows(),
+        titles = [self._group_title(shown) for shown in self.places if isinstance(shown, Group)]
+        body = [f'<g transform="translate({_n(shift)} 0)">', *groups, *self._edges(), *titles, *self._flows(),
                 *(self._box(i, shown) for i, shown in enumerate(self.graph.boxes)), "</g>",
                 f'<g transform="translate(16 {_n(self.height + 8)})">{legend[0]}</g>']
         mark = blake2b("".join(body).encode(), digest_size=4).hexdigest()
@@ -136,8 +138,17 @@ class Picture:
     def _group(self, group: Group) -> str:
         box = self.places[group]
         return (f'<g class="tg-group"><rect x="{_n(box.x)}" y="{_n(box.y)}" width="{_n(box.width)}" '
-                f'height="{_n(box.height)}" rx="8"/><text x="{_n(box.x + 10)}" y="{_n(box.y + 16)}">'
-                f'{escape(clipped(group.title))}</text></g>')
+                f'height="{_n(box.height)}" rx="8"/></g>')
+
+    def _group_title(self, group: Group) -> str:
+        """In the upper left corner, or in the right one if lines run through the left one and not through that."""
+        box, title = self.places[group], clipped(group.title)
+        width = text_width(title, 12)
+        corners = box.x + 10, box.x + box.width - 10 - width
+        taken = [sum(x - 4 < at < x + width + 4 and y0 < box.y + 20 and y1 > box.y
+                     for points in self.lines for (at, y0), (_, y1) in pairwise(points)) for x in corners]
+        x = corners[taken[1] < taken[0]]
+        return f'<text class="tg-title" x="{_n(x)}" y="{_n(box.y + 16)}">{escape(title)}</text>'
 
     def _edges(self) -> list[str]:
         found, place = [], {shown: i for i, shown in enumerate(self.graph.boxes)}
@@ -250,7 +261,7 @@ def _style(mode: int) -> str:
     paper, ink, line, surface, border = INKS[mode]
     rules = [f".tg-graph .tg-paper{{fill:{paper}}}",
              f".tg-graph .tg-group rect{{fill:{surface};stroke:{border}}}",
-             f".tg-graph .tg-group text,.tg-graph .tg-key{{fill:{ink}}}",
+             f".tg-graph .tg-key{{fill:{ink}}}.tg-graph .tg-title{{fill:{ink};stroke:{surface}}}",
              f".tg-graph .tg-edge path{{stroke:{line}}}.tg-graph .tg-edge .tg-tip{{fill:{line}}}",
              f".tg-graph .tg-flow{{fill:{ink};stroke:{paper}}}",
              f".tg-graph .tg-box rect,.tg-graph .tg-box path{{stroke:{ink}}}"]
@@ -264,9 +275,8 @@ def _style(mode: int) -> str:
 STYLE = (
     f".tg-graph text{{font-family:{FONT};font-size:11px;text-anchor:middle}}"
     ".tg-graph .tg-name{font-size:13px;font-weight:normal}"
-    ".tg-graph .tg-group text{font-size:12px;text-anchor:start}.tg-graph .tg-group rect{stroke-dasharray:none}"
-    ".tg-graph .tg-flow,.tg-graph .tg-key{text-anchor:start}"
-    ".tg-graph .tg-flow{paint-order:stroke;stroke-width:4px;stroke-linejoin:round}"
+    ".tg-graph .tg-title{font-size:12px}.tg-graph .tg-title,.tg-graph .tg-flow,.tg-graph .tg-key{text-anchor:start}"
+    ".tg-graph .tg-flow,.tg-graph .tg-title{paint-order:stroke;stroke-width:4px;stroke-linejoin:round}"
     ".tg-graph .tg-edge path{fill:none;stroke-width:1.4}.tg-graph .tg-edge .tg-tip{stroke:none}"
     ".tg-graph .tg-box rect,.tg-graph .tg-box path{stroke-width:1.2}"
     ".tg-graph .tg-state rect{stroke-dasharray:5 3}"
