@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 import warnings
 from pathlib import Path
 
@@ -171,6 +170,23 @@ def save_images(folder, n=8):
             Image.fromarray(pixels).save(Path(folder, name, f"{i}.png"))
 
 
+def test_a_folder_of_images_and_a_convolutional_network(done, tg):
+    save_images("shades")
+    out = done("train shades --network conv --channels 3,4 --hidden 5 --batch-norm --dropout 0.1 --epochs 8 --lr 0.02 "
+               "--validation 0.25 --float32 --out m.npz")
+    for layer in ("Conv2d", "MaxPool2d", "BatchNorm", "Dropout"):
+        assert layer in out
+    assert "images of 6 by 8 pixels with 1 channel, 2 classes; 12 samples to train on, 4 held out" in out
+    assert "accuracy  1.0000" in done("evaluate m.npz")
+    lines = done("predict m.npz shades").splitlines()
+    assert lines[0] == "file,prediction"
+    assert lines[1:] == [f"{name}/{i}.png,{name}" for name in ("dark", "light") for i in range(8)]
+    assert done("predict m.npz shades/light/3.png").splitlines()[1] == "shades/light/3.png,light"
+    code, _, err = tg("train shades --network conv --channels 2,2,2 --out n.npz")
+    assert code == 2
+    assert err == ("tinygraph: 3 poolings of 2 by 2 leave nothing of images of 6 by 8 pixels: take fewer channels\n")
+
+
 def test_idx_files(done, tg):
     from .test_data import idx_bytes
 
@@ -234,7 +250,7 @@ def assert_same(one, two):
 RUN = "train digits --hidden 12 --dropout 0.2 --batch-norm --epochs 6 --batch-size 100 --seed 3 --patience 9"
 
 
-def test_a_run_that_is_resumed_is_the_uninterrupted_one(done):
+def test_a_run_that_gets_more_epochs_is_the_longer_one(done):
     done(f"{RUN} --out whole.npz")
     done(f"{RUN.replace('6', '2', 1)} --out parts.npz")
     out = done("train --resume parts.npz --epochs 6")
@@ -248,19 +264,21 @@ def test_a_run_that_is_resumed_is_the_uninterrupted_one(done):
 
 def test_ctrl_c_saves_and_the_rest_can_be_done_later(done):
     """Pressed in the middle of an epoch, in another process."""
-    command = f"{RUN.replace('--epochs 6', '--epochs 400')} --out stopped.npz --schedule cosine"
+    command = f"{RUN.replace('--epochs 6', '--epochs 200')} --out stopped.npz --schedule cosine"
     running = process(*command.split())
     for line in running.stdout:
-        if line.startswith("epoch   3/400"):
+        if line.startswith("epoch   3/200"):
             break
-    time.sleep(0.01)
     running.send_signal(signal.SIGINT)
     out, err = running.communicate(timeout=60)
     assert running.returncode == 130, err
     assert out.endswith("go on with: tinygraph train --resume stopped.npz\n")
     kept = checkpoints.read("stopped.npz").metadata["training"]
-    assert 3 <= kept["epoch"] < 400
+    assert 3 <= kept["epoch"] < 200
     load_model("stopped.npz")
+    done("train --resume stopped.npz")
+    done(command.replace("stopped", "whole"))
+    assert_same("stopped.npz", "whole.npz")
 
 
 @pytest.mark.parametrize(

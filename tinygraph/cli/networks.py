@@ -26,7 +26,6 @@ def build(model: Description, rng: np.random.Generator | int) -> nn.Sequential:
         raise ValueError(f"there is no network {model.network!r} with the activation {model.activation!r}")
     rng = np.random.default_rng(rng)
     activation = ACTIVATIONS[model.activation]
-    of_images: Any = nn
     layers: list[Any] = []
     n_inputs = math.prod(model.input_shape)
     if model.network == "conv":
@@ -39,9 +38,9 @@ def build(model: Description, rng: np.random.Generator | int) -> nn.Sequential:
             if not height or not width:
                 raise ValueError(f"{len(model.channels)} poolings of 2 by 2 leave nothing of images of "
                                  f"{model.input_shape[1]} by {model.input_shape[2]} pixels: take fewer channels")
-            layers.append(of_images.Conv2d(n_channels, channels, 3, padding=1, rng=rng, dtype=model.dtype))
+            layers.append(nn.Conv2d(n_channels, channels, 3, padding=1, rng=rng, dtype=model.dtype))
             layers += [nn.BatchNorm(channels, dtype=model.dtype)] * model.batch_norm
-            layers += [activation(), of_images.MaxPool2d(2)]
+            layers += [activation(), nn.MaxPool2d(2)]
             n_channels = channels
         n_inputs = n_channels * height * width
     if len(model.input_shape) > 1:

@@ -128,7 +128,7 @@ the names of the classes, and all that is needed to go on training.""",
         """  tinygraph train digits --hidden 128,64 --epochs 30 --out digits.npz
   tinygraph train mnist --network conv --batch-norm --epochs 6 --float32 --out mnist.safetensors --plot curves.png
   tinygraph train flowers.csv --target species --hidden 32 --validation 0.3 --out flowers.npz
-  tinygraph train --resume digits.npz --epochs 60     as if it had been 60 from the start
+  tinygraph train --resume digits.npz --epochs 60     30 more, or what Ctrl-C left of them
   tinygraph evaluate digits.npz                       on what was held out""",
     )
     parser.add_argument("data", nargs="?", metavar="DATA", help=DATA_HELP)
@@ -165,8 +165,9 @@ the names of the classes, and all that is needed to go on training.""",
     group.add_argument("--out", type=Path, metavar="FILE", help="the model, .npz or .safetensors; written now and then "
                        "while training goes on, and at the end")
     group.add_argument("--force", action="store_true", help="replace files that are there")
-    group.add_argument("--resume", type=Path, metavar="MODEL", help="go on with the run that made this model, bit for "
-                       "bit as if it had not ended, in the same file; data and settings are those of that run")
+    group.add_argument("--resume", type=Path, metavar="MODEL", help="go on with the run that made this model, in the "
+                       "same file: bit for bit as if it had not been stopped, or for more --epochs; data and settings "
+                       "are those of that run")
     group.add_argument("--plot", type=Path, metavar="FILE", help="a picture of the curves: .png, .svg or .pdf")
     group.add_argument("--at-least", type=float, metavar="X", help="exit with code 1 unless the accuracy (classes) or "
                        "R2 (numbers) of the held-out part is at least X")
