@@ -130,6 +130,7 @@ def test_embedding_adds_up_repeated_ids():
     layer(np.array([[1, 1], [3, 1]])).sum().backprop()
     assert_array_equal(layer.W.grad, np.array([0, 3, 0, 1, 0])[:, None] * np.ones(2))
     assert layer.inference()([1, 2]).shape == (2, 2)
+    assert_array_equal(tg.compile(layer.inference(), target="numpy")(np.array([1, 2])), layer.W.value[[1, 2]])
     with pytest.raises(ValueError, match=r"\[0, 5\)"):
         layer(np.array([5]))
     with pytest.raises(ValueError, match=r"\[0, 5\)"):
@@ -267,6 +268,19 @@ def test_a_loss_of_float32_is_float32(name):
     outputs = outputs.astype(np.float32)
     assert loss(tg.constant(outputs), targets, weights=np.ones(5)).dtype == np.float32
     assert loss(tg.constant(outputs), targets).dtype == np.float32
+
+
+@pytest.mark.parametrize("target", ["numpy", "native"])
+@pytest.mark.usefixtures("private_cache")
+def test_cross_entropy_with_options_compiled(target):
+    def loss_and_gradient(logits, labels, weights):
+        return tg.value_and_grad(lambda z: nn.cross_entropy(
+            z, labels, class_weights=w, label_smoothing=0.1, weights=weights))(logits)
+
+    given = x, t, np.array([0.5, 2.0, 0.0, 1.0, 3.0])
+    for found, expected in zip(tg.compile(loss_and_gradient, target=target)(*given), loss_and_gradient(*given),
+                               strict=True):
+        assert_allclose(value_of(found), value_of(expected), rtol=1e-12)
 
 
 def test_hinge_is_by_the_definition():

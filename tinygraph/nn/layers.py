@@ -9,7 +9,7 @@ from typing import Any, overload
 import numpy as np
 
 from .. import ops
-from ..node import Node, Parameter
+from ..node import Node, Parameter, constant
 from ..random import Stream
 from .initializers import Initializer, drawn, he_normal, standard_normal
 from .module import Module
@@ -23,6 +23,11 @@ def check_sizes(layer: str, **sizes: Any) -> None:
     for name, size in sizes.items():
         if not isinstance(size, int | np.integer) or isinstance(size, bool) or size < 1:
             raise ValueError(f"{layer}: {name} must be an integer above 0, not {size!r}")
+
+
+def entries(table: Any, ids: Any) -> Any:
+    """table[ids]. Of an array by a node too, which NumPy alone cannot do."""
+    return (constant(table) if isinstance(ids, Node) and not isinstance(table, Node) else table)[ids]
 
 
 class Linear(Module):
@@ -69,7 +74,7 @@ class Embedding(Module):
         ids = ids if isinstance(ids, Node) else np.asarray(ids)
         if ids.dtype.kind not in "iu":
             raise TypeError(f"Embedding: ids are integers, not {ids.dtype}")
-        return self.W[ops.InRange.apply(ids, n=self.W.shape[0])]
+        return entries(self.W, ops.InRange.apply(ids, n=self.W.shape[0]))
 
 
 class Dropout(Module):

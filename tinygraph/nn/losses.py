@@ -13,6 +13,7 @@ import numpy as np
 from .. import ops
 from ..node import Node
 from .activations import output
+from .layers import entries
 
 
 def cross_entropy(logits: Any, labels: Any, *, class_weights: Any = None, label_smoothing: float = 0.0,
@@ -30,19 +31,18 @@ def cross_entropy(logits: Any, labels: Any, *, class_weights: Any = None, label_
     labels = _array(labels)
     if class_weights is None and weights is None and not label_smoothing:
         return output(ops.LogSoftmaxNLL.apply(logits, labels))
-    from ..scipy.special import log_softmax
-
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"cross_entropy: label_smoothing must lie in [0, 1], not {label_smoothing}")
-    one_hot, classes = _one_hot(labels, logits, "cross_entropy"), logits.shape[-1]
+    classes = logits.shape[-1]
+    labels = _checked_labels(labels, logits.shape[:-1], classes, logits, "cross_entropy")
     of_class = np.ones(classes) if class_weights is None else _array(class_weights)
     if of_class.shape != (classes,):
         raise ValueError(f"cross_entropy: class_weights must have shape ({classes},), not {of_class.shape}")
-    losses = log_softmax(logits, axis=-1) * -of_class.astype(logits.dtype)
-    picked = np.sum(np.where(one_hot, losses, 0), axis=-1)
+    of_class = of_class.astype(logits.dtype)
+    of_sample, found = entries(of_class, labels), _log_softmax(logits)
+    picked = -of_sample * np.take_along_axis(found, labels[..., None], axis=-1)[..., 0]
     if label_smoothing:
-        picked = (1 - label_smoothing) * picked + label_smoothing / classes * np.sum(losses, axis=-1)
-    of_sample = np.sum(np.where(one_hot, of_class, 0), axis=-1).astype(logits.dtype)
+        picked = (1 - label_smoothing) * picked - label_smoothing / classes * (found @ of_class)
     if weights is not None:
         weights = _checked_weights(weights, labels.shape, logits.dtype, "cross_entropy")
         picked, of_sample = weights * picked, weights * of_sample
@@ -104,11 +104,15 @@ def kl_divergence(logits: Any, targets: Any, *, weights: Any = None) -> Any:
     """
     from scipy.special import xlogy
 
-    from ..scipy.special import log_softmax
-
     targets = _like(logits, targets, "kl_divergence")
-    return _mean(np.sum(xlogy(targets, targets) - targets * log_softmax(logits, axis=-1), axis=-1), weights,
+    return _mean(np.sum(xlogy(targets, targets) - targets * _log_softmax(logits), axis=-1), weights,
                  "kl_divergence")
+
+
+def _log_softmax(x: Any) -> Any:
+    """log softmax x along the last axis, of steps that every target of `tg.compile` has."""
+    x = x - ops.StopGradient.apply(np.max(x, axis=-1, keepdims=True))
+    return x - np.log(np.sum(np.exp(x), axis=-1, keepdims=True))
 
 
 def _array(x: Any) -> Any:
