@@ -163,6 +163,15 @@ def test_groups_within_groups():
             assert place.y + place.height < frame.y + frame.height
 
 
+def test_what_merges_the_pieces_of_a_layer_is_part_of_it():
+    W, b = tg.Parameter(np.ones((2, 3)), name="conv.W"), tg.Parameter(np.ones(3), name="conv.b")
+    head = tg.Parameter(np.ones(3), name="head.W")
+    y = np.tanh(np.ones((4, 2)) @ W + np.reshape(b, (1, 3))).sum(axis=0) @ head
+    groups = [shown for shown in tg.draw(y).picture.places if isinstance(shown, Group)]
+    assert [sorted(box.title for box in group.members) for group in groups] == [
+        ["Add", "MatMul", "Reshape", "Tanh", "conv.W", "conv.b"], ["MatMul", "head.W"]]
+
+
 def test_a_layer_that_is_used_again_elsewhere_is_no_group():
     """Tied weights: a frame around both uses would hold all that is between them."""
     E, W = tg.Parameter(np.ones((3, 3)), name="embed.E"), tg.Parameter(np.ones((3, 3)), name="middle.W")

@@ -25,6 +25,7 @@ INKS = {"light": ("#FFFFFF", "#15181C", "#5B6470", "#F1F4F8", "#C9D0D8"),  # pap
 ROWS, COLUMNS = 12, 8  # of numbers; a larger array is a picture
 SQUARES = 48  # of a picture, in each direction
 SLICES = 8  # of an array of more than two axes
+NUMBERS = 96  # in all of them
 
 
 def _colours(mode: str) -> str:
@@ -56,9 +57,9 @@ border-bottom:1px solid var(--tg-border);background:none}}
 .tg .tg-chart circle{{fill:var(--tg-paper);stroke:var(--tg-ink);stroke-width:1.5}}
 .tg figure.tg-heat{{margin:0;max-width:100%;overflow-x:auto}}
 .tg .tg-heat table{{font:12px/1.3 ui-monospace,Menlo,Consolas,"DejaVu Sans Mono",monospace}}
+.tg .tg-slices{{display:flex;flex-wrap:wrap;gap:4px 10px;align-items:flex-start}}
 .tg .tg-heat td{{text-align:right;padding:.2em .45em;border:1px solid var(--tg-border)}}
-.tg .tg-heat img{{display:inline-block;image-rendering:pixelated;border:1px solid var(--tg-border);margin:0 6px 4px 0;
-max-width:none}}
+.tg .tg-heat img{{display:inline-block;image-rendering:pixelated;border:1px solid var(--tg-border);max-width:none}}
 .tg .tg-heat figcaption{{font-size:12px;color:var(--tg-faint);margin-top:.2em}}
 .tg .tg-scale{{display:inline-block;width:5em;height:.7em;margin:0 .4em;vertical-align:baseline;
 border:1px solid var(--tg-border);background:linear-gradient(90deg,{BELOW}B3,{BELOW}00 50%,{ABOVE}00 50%,{ABOVE}B3)}}
@@ -158,9 +159,9 @@ def heat_map(array: Any, name: str = "") -> str:
     values = shown.reshape(slices.shape)
     columns = ROWS if array.ndim < 2 else COLUMNS
     small = slices.shape[1] <= ROWS and slices.shape[2] <= columns
-    count = min(len(slices), 1 if small and slices[0].size > 16 and len(slices) > SLICES else SLICES)
+    count = min(len(slices), max(1, min(SLICES, NUMBERS // slices[0].size)) if small else SLICES)
     if len(slices) > 1:
-        notes.append(f"the first {count} of {len(slices)} slices" if count < len(slices)
+        notes.append(f"the first {f'{count} ' if count > 1 else ''}of {len(slices)} slices" if count < len(slices)
                      else f"{len(slices)} slices, one for each index of the first "
                           f"{'axis' if array.ndim == 3 else f'{array.ndim - 2} axes'}")
     pieces = []
@@ -169,9 +170,10 @@ def heat_map(array: Any, name: str = "") -> str:
     if finite.size < array.size:
         notes.append(f"{array.size - finite.size} not finite")
     scale = f"{largest:.3g}"
-    legend = f'-{scale}<span class="tg-scale" role="img" aria-label="to"></span>{scale}'
-    return (f'<figure class="tg-heat">{"".join(pieces)}<figcaption>{escape("; ".join(dict.fromkeys(notes)))}'
-            f"; {legend}</figcaption></figure>")
+    legend = f'-{scale}<span class="tg-scale" role="img" aria-label="to"></span>{scale}' if largest else "all 0"
+    said = escape("; ".join(dict.fromkeys(notes)))
+    return (f'<figure class="tg-heat"><div class="tg-slices">{"".join(pieces)}</div>'
+            f"<figcaption>{said}; {legend}</figcaption></figure>")
 
 
 def number(x: Any) -> str:

@@ -318,13 +318,10 @@ class Graph:
             if len(own) == 1 and (prefixes := own.pop()):
                 paths[box] = prefixes
         states = dict(paths)
-        for box in self.boxes:
+        for box in self.boxes:  # of ops, each after its inputs
             direct = {states[x] for x in self.inputs_of[box] if x in states}
-            if box.kind == "op" and direct and (common := _common(direct)):
-                paths[box] = common
-            while (next := self._activation(box)) is not None and box in paths and next not in paths:
-                paths[next] = paths[box]
-                box = next
+            if box.kind == "op" and (path := _common(direct) if direct else self._continued(box, paths)):
+                paths[box] = path
         wanted = {prefixes[:i + 1] for prefixes in paths.values() for i in range(len(prefixes))}
         groups: dict[tuple[str, ...], set[Shown]] = {}
         for path in sorted(wanted, key=len):
@@ -339,13 +336,15 @@ class Graph:
             pass
         self.boxes = [*_flat(self.top)]
 
-    def _activation(self, box: Shown) -> Shown | None:
-        """The one box that uses this one, if it does nothing but change its entries: it is seen as part of a layer."""
-        if len(users := self.users_of[box]) != 1 or box.kind != "op":
-            return None
-        (user,) = users
-        alone = user.kind == "op" and not user.folded and self.inputs_of[user] == [box]
-        return user if alone and user.nodes[0].shape == box.nodes[-1].shape else None
+    def _continued(self, box: Shown, paths: Mapping[Shown, tuple[str, ...]]) -> tuple[str, ...]:
+        """The layer that a box belongs to because all that it is made of does, and is used nowhere else: what merges
+        several pieces of a layer, and what only changes the entries, such as an activation."""
+        inputs = self.inputs_of[box]
+        layers = {paths.get(x, ()) for x in inputs}
+        if len(layers) != 1 or box.folded or any(len(self.users_of[x]) > 1 for x in inputs):
+            return ()
+        same = box.nodes[0].shape == inputs[0].nodes[-1].shape
+        return layers.pop() if len(inputs) > 1 or same else ()
 
     @staticmethod
     def _reach(start: Iterable[Shown], to: Mapping[Shown, list[Shown]]) -> set[Shown]:
