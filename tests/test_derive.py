@@ -153,6 +153,17 @@ def test_samples_in_rows():
     derivation.check().raise_if_failed()
 
 
+def test_attention():
+    x, Q, K = RNG.normal(size=(2, 5, 4)), *(tg.Parameter(RNG.normal(size=(4, 4)), name=f"W_{k}") for k in "QK")
+    scores = (x @ Q) @ np.swapaxes(x @ K, -1, -2)
+    derivation = tg.derive(np.sum(ops.Softmax(scores / 2) @ x), names={"x": x})
+    found = lines(derivation)
+    for line in ("P1 = Z1 Z2ᵀ", "∂L/∂R1 = P2 ⊙ (∂L/∂P2 − Σ[axis 2] ∂L/∂P2 ⊙ P2)", "∂L/∂Z2 = ∂L/∂P1ᵀ Z1",
+                 "∂L/∂Z1 = ∂L/∂P1 Z2", "∇W_K = Σ[axis 0] xᵀ ∂L/∂Z2"):
+        assert line in found
+    derivation.check().raise_if_failed()
+
+
 def test_contributions_are_added_where_a_letter_is_used_twice():
     W, x = tg.Parameter(RNG.normal(size=(4, 4)), name="W"), RNG.normal(size=(5, 4))
     h = np.tanh(x @ W)

@@ -39,7 +39,7 @@ from .expression import (
     statements,
     written,
 )
-from .notation import LOSS, is_silent, split_name
+from .notation import LOSS, is_silent, is_transpose, split_name
 
 LARGEST = 20  # signs and functions on one right side: beyond that it says less than a name
 TERM = 8  # and in a term that goes without a letter
@@ -431,7 +431,9 @@ class Network:
             return False
         user, k = step.users[0]
         right = step.expression
-        if is_silent(right) or (isinstance(right, Symbol) and np.asarray(right.value).dtype == step.node.dtype):
+        if is_silent(right) or is_transpose(right):
+            return True
+        if isinstance(right, Symbol) and np.asarray(right.value).dtype == step.node.dtype:
             return True
         if (self._weights(step) and not self._weights(user)) or self._name(step).startswith("A") or (
                 type(step.node).selecting and not isinstance(step.node, ops.Index)):

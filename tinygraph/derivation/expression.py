@@ -266,8 +266,12 @@ def apply(head: str, *arguments: Expression, **options: Any) -> Expression:
         return apply("neg", b)
     if head == "**" and n == 1:
         return a
-    if head == "T" and isinstance(a, Apply) and a.head == "T" and not options and not a.options:
-        return a.arguments[0]
+    if head in ("T", "swap") and isinstance(a, Apply) and is_transpose(made := Apply(head, arguments, options)):
+        if is_transpose(a):
+            return a.arguments[0]
+        if a.head == "@" and all(len(x.shape) > 1 for x in a.arguments):  # (A B)ᵀ = Bᵀ Aᵀ
+            return apply("@", *(apply(head, x, **options) for x in reversed(a.arguments)))
+        return made
     if head == "T" and (axes := options.get("axes")) is not None:
         axes = [int(i) % len(a.shape) for i in axes]
         if axes == sorted(axes):
@@ -287,6 +291,16 @@ def apply(head: str, *arguments: Expression, **options: Any) -> Expression:
     if head == "repeat" and a.shape == tuple(options["shape"]):
         return a
     return Apply(head, arguments, options)
+
+
+def is_transpose(x: Expression) -> bool:
+    """Whether it is Aᵀ, for a matrix or a stack of them."""
+    if not isinstance(x, Apply) or x.head not in ("T", "swap"):
+        return False
+    n = len(x.arguments[0].shape)
+    if x.head == "T":
+        return not x.options and n == 2
+    return {x.options["axis1"] % n, x.options["axis2"] % n} == {n - 1, n - 2}
 
 
 def alike(a: Expression, b: Expression) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from .expression import Apply, Constant, Expression, Symbol, apply, name_of
+from .expression import Apply, Constant, Expression, Symbol, apply, is_transpose, name_of
 
 SUM, BIG, PRODUCT, SIGN, POSTFIX, ATOM = range(1, 7)  # how tightly an expression holds together; 0: a comparison
 GREEK = {"alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "ϵ", "zeta": "ζ", "eta": "η", "theta": "θ",
@@ -400,10 +400,7 @@ def _applied(x: Apply, style: Style) -> tuple[Any, int]:
             return style.row(style.word("−") if not isinstance(style, Latex) else "-", shown(a, style, PRODUCT)), SUM
         case "**":
             return style.power(shown(a, style, ATOM), shown(b, style)), POSTFIX
-        case "T" if not x.options and len(a.shape) < 3:
-            return style.power(shown(a, style, ATOM), style.number("⊤")), POSTFIX
-        case "swap" if {x.options["axis1"] % len(a.shape), x.options["axis2"] % len(a.shape)} == {
-                len(a.shape) - 1, len(a.shape) - 2}:
+        case "T" | "swap" if is_transpose(x):
             return style.power(shown(a, style, ATOM), style.number("⊤")), POSTFIX
         case "repeat" if isinstance(a, Constant) and a.number is not None:
             return shown(a, style), ATOM
