@@ -32,6 +32,7 @@ from .expression import (
     alike,
     apply,
     evaluate,
+    is_transpose,
     names_of,
     of_node,
     read,
@@ -39,7 +40,7 @@ from .expression import (
     statements,
     written,
 )
-from .notation import LOSS, is_silent, is_transpose, split_name
+from .notation import LOSS, is_silent, split_name
 
 LARGEST = 20  # signs and functions on one right side: beyond that it says less than a name
 TERM = 8  # and in a term that goes without a letter
