@@ -18,8 +18,11 @@ DOCS = Path(__file__).parent
 sys.path[:0] = [str(DOCS.parent)]
 os.environ.setdefault("MPLBACKEND", "Agg")
 
+import jupytext  # noqa: E402
+import nbformat  # noqa: E402
 from docutils.nodes import SkipNode  # noqa: E402
 from latex2mathml.converter import convert  # noqa: E402
+from nbclient import NotebookClient  # noqa: E402
 
 import tinygraph  # noqa: E402
 from tests import documents  # noqa: E402
@@ -45,6 +48,9 @@ html_css_files = ["style.css"]
 html_static_path = ["_static"]
 
 
+NOTEBOOKS = {"first", "networks", "training"}  # pages that one can also download and run
+
+
 def run_examples(app, name, source):
     """Runs the examples of a page, and makes its pictures and links lead to what they saved."""
     page = DOCS / f"{name}.md"
@@ -52,6 +58,9 @@ def run_examples(app, name, source):
     shutil.rmtree(folder, ignore_errors=True)  # of the last build
     with contextlib.redirect_stdout(None):
         documents.run(page, folder)
+    if name in NOTEBOOKS:
+        write_notebook(page, folder / f"{name}.ipynb")
+        source[0] += f"\nThis page is also a notebook: [{name}.ipynb]({name}.ipynb).\n"
 
     def shown(link):
         if not (folder / link["target"]).is_file():
@@ -61,6 +70,17 @@ def run_examples(app, name, source):
         return f'<a href="made/{name}/{link["target"]}">{link["text"]}</a>'
 
     source[0] = documents.LINK.sub(shown, source[0])
+
+
+def write_notebook(page, path):
+    """The page as a notebook that was run, so that it shows what its cells printed."""
+    notebook = jupytext.read(page)
+    notebook.cells = [
+        nbformat.v4.new_markdown_cell(f"```sh\n{cell.source.partition(chr(10))[2]}\n```")
+        if cell.source.startswith("%%") else cell for cell in notebook.cells]  # a shell's commands, not to be run
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": path.parent}}).execute()
+    nbformat.write(notebook, path)
 
 
 def inline(writer, node):
