@@ -3,6 +3,7 @@
 
 import pytest
 
+from . import pictures
 from .documents import DOCUMENTS, LINK, ROOT, RUN, ExampleError, blocks
 from .documents import run as run_examples
 
@@ -53,6 +54,11 @@ def test_a_wrong_example_fails_and_says_where(document, message):
 def test_a_fence_that_is_never_closed_is_an_error():
     with pytest.raises(ValueError, match="line 2"):
         blocks("text\n```python\na = 1\n")
+
+
+def test_the_picture_of_the_graph_is_the_real_one():
+    """tests/pictures.py makes those in docs/pictures; this one is the same each time, and tells if that was forgotten."""
+    assert (pictures.FOLDER / "graph.svg").read_text(encoding="utf-8") == pictures.graph().svg
 
 
 def test_the_printed_source_is_the_real_one():

@@ -100,6 +100,8 @@ class _Network(BaseEstimator):
         self.n_iter_ = len(self.history_)
         self.loss_curve_ = self.history_["loss"]
         self.n_steps_ = getattr(self, "n_steps_", 0) + self.n_iter_
+        if self.history_.stopped == "interrupted":  # fitted as far as it came, but a search must not go on
+            raise KeyboardInterrupt
         return self
 
     def _once(self, X: Any, y: Any, sample_weight: Any, first: bool) -> Any:
