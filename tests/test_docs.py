@@ -57,7 +57,7 @@ def test_a_fence_that_is_never_closed_is_an_error():
 
 
 def test_the_picture_of_the_graph_is_the_real_one():
-    """tests/pictures.py makes those in docs/pictures; this one is the same each time, and tells if that was forgotten."""
+    """tests/pictures.py makes those in docs/pictures; this one is the same each time, and tells if it is old."""
     assert (pictures.FOLDER / "graph.svg").read_text(encoding="utf-8") == pictures.graph().svg
 
 
