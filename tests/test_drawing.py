@@ -180,6 +180,15 @@ def test_a_layer_that_is_used_again_elsewhere_is_no_group():
     assert groups == ["middle"]
 
 
+def test_layers_that_lead_to_each_other_are_no_groups():
+    """One line leads from a to b and another one from b to a: as boxes they would be a circle."""
+    a, b, c, d = (tg.Parameter(np.ones(2), name=name) for name in ("a.u", "a.v", "b.u", "b.v"))
+    y = np.ones(2) * a * c + np.ones(2) * d * b
+    picture = tg.draw(y).picture
+    assert len(picture.graph.boxes) == 11
+    assert not any(isinstance(shown, Group) for shown in picture.places)
+
+
 @pytest.mark.parametrize("mode", [0, 1], ids=["light", "dark"])
 def test_contrast(mode):
     paper, ink, line, surface, _ = pictures.INKS[mode]
