@@ -357,3 +357,19 @@ def test_transformations_of_axes_are_plain_moves():
 
 def test_ops_of_this_family_say_what_they_are():
     assert [ops.SetAt.selecting, ops.AddAt.selecting] == [True, False]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(300,), (20, 30)])
+def test_many_rows_add_up_as_few_do(shape, dtype):
+    rng = np.random.default_rng(0)
+    x = tg.Parameter(np.zeros((7, 2, 3), dtype))
+    ids = rng.integers(-7, 7, size=shape)
+    weights = rng.normal(size=(*shape, 2, 3)).astype(dtype)
+    (x[ids] * weights).sum().backprop()
+    expected = np.zeros((7, 2, 3))
+    np.add.at(expected, ids, weights.astype(float))
+    np.testing.assert_allclose(x.grad, expected, rtol=1e-5 if dtype == np.float32 else 1e-12, atol=1e-5)
+    assert x.grad.dtype == dtype
+    with pytest.raises(IndexError):
+        tg.ops.ScatterAdd(weights, np.full(shape, 7), shape=(7, 2, 3), index=x[ids].options["index"])
