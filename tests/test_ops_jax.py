@@ -33,29 +33,55 @@ def negative_log_likelihood(Z: Any, t: Any, axis: int = -1) -> Any:
     return -jnp.mean(chosen)
 
 
-def spots(op_shape: Any, shape: Any, stride: Any) -> Any:
+def spots(op_shape: Any, shape: Any, stride: Any, dilation: Any) -> Any:
     """Index arrays (oh, ow, kh, kw) of the rows and of the columns that windows see."""
-    (oh, ow, kh, kw), (sh, sw) = (*op_shape, *shape), stride
+    (oh, ow, kh, kw), (sh, sw), (dh, dw) = (*op_shape, *shape), stride, dilation
     i, j, u, v = np.ogrid[:oh, :ow, :kh, :kw]
-    return ..., i * sh + u, j * sw + v
+    return ..., i * sh + u * dh, j * sw + v * dw
 
 
-def windows(x: Any, shape: Any, stride: Any) -> Any:
-    size = [(n - k) // s + 1 for n, k, s in zip(x.shape[-2:], shape, stride, strict=True)]
-    return x[spots(size, shape, stride)]
+def windows(x: Any, shape: Any, stride: Any, dilation: Any = (1, 1)) -> Any:
+    size = [(n - (k - 1) * d - 1) // s + 1 for n, k, s, d in zip(x.shape[-2:], shape, stride, dilation, strict=True)]
+    return x[spots(size, shape, stride, dilation)]
 
 
-def fold(x: Any, shape: Any, stride: Any) -> Any:
-    return jnp.zeros((*x.shape[:-4], *shape), x.dtype).at[spots(x.shape[-4:-2], x.shape[-2:], stride)].add(x)
+def fold(x: Any, shape: Any, stride: Any, dilation: Any = (1, 1)) -> Any:
+    places = spots(x.shape[-4:-2], x.shape[-2:], stride, dilation)
+    return jnp.zeros((*x.shape[:-4], *shape), x.dtype).at[places].add(x)
 
 
-def convolution(x: Any, W: Any, stride: Any = 1, padding: Any = 0) -> Any:
-    return jax.lax.conv_general_dilated(x, W, pair(stride), [(n, n) for n in pair(padding)])
+def paddings(padding: Any) -> Any:
+    return padding.upper() if isinstance(padding, str) else [(n, n) for n in pair(padding)]
 
 
-def max_pool(x: Any, size: Any, stride: Any = None) -> Any:
-    ones = (1,) * (x.ndim - 2)
-    return jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, ones + pair(size), ones + pair(stride or size), "valid")
+def convolution(x: Any, W: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1) -> Any:
+    return jax.lax.conv_general_dilated(x, W, pair(stride), paddings(padding), rhs_dilation=pair(dilation),
+                                        feature_group_count=groups)
+
+
+def convolution_transposed(Y: Any, W: Any, shape: Any, groups: int = 1, **options: Any) -> Any:
+    x = jnp.zeros((len(Y), W.shape[1] * groups, *shape), Y.dtype)
+    return jax.vjp(lambda x: convolution(x, W, groups=groups, **options), x)[1](Y)[0]
+
+
+def convolution_kernels(x: Any, Y: Any, shape: Any, groups: int = 1, **options: Any) -> Any:
+    W = jnp.zeros((Y.shape[1], x.shape[1] // groups, *shape), Y.dtype)
+    return jax.vjp(lambda W: convolution(x, W, groups=groups, **options), W)[1](Y)[0]
+
+
+def pool(x: Any, start: Any, add: Any, size: Any, stride: Any, padding: Any) -> Any:
+    ones, around = (1,) * (x.ndim - 2), [(0, 0)] * (x.ndim - 2)
+    pads = paddings(padding)
+    return jax.lax.reduce_window(x, start, add, ones + pair(size), ones + pair(stride or size),
+                                 pads if isinstance(pads, str) else around + pads)
+
+
+def max_pool(x: Any, size: Any, stride: Any = None, padding: Any = 0) -> Any:
+    return pool(x, -jnp.inf, jax.lax.max, size, stride, padding)
+
+
+def average_pool(x: Any, size: Any, stride: Any = None, padding: Any = 0) -> Any:
+    return pool(x, 0.0, jax.lax.add, size, stride, padding) / np.prod(pair(size))
 
 
 def layer_norm(x: Any, gain: Any, bias: Any, eps: float = 1e-5) -> Any:
@@ -111,6 +137,9 @@ def last_ones(*arrays: Any, shape: Any, index: Any) -> Any:
 JAX = {
     ops.AddAt: updated("add"),
     ops.AddBias: lambda Z, b: Z + b,
+    ops.AveragePool2D: average_pool,
+    ops.ConvKernels2D: convolution_kernels,
+    ops.ConvTranspose2D: convolution_transposed,
     ops.ArgRank: arg_rank,
     ops.Cast: lambda x, dtype: jax.lax.convert_element_type(x, dtype),
     ops.CastToInteger: lambda x, dtype: jax.lax.convert_element_type(x, dtype),
