@@ -613,7 +613,26 @@ def test_lines_are_forgotten_with_the_function():
     assert linecache.getline(name, 1)
     del function
     gc.collect()
-    assert name not in linecache.cache
+    assert not linecache.getline(name, 1)
+    assert documents_step()[0].last.executable.function.__wrapped__.__code__.co_filename == name
+
+
+def test_a_program_that_is_freed_while_linecache_looks_through_its_entries(monkeypatch):
+    """As a traceback does at any time, and the garbage collector too."""
+    function = documents_step()[0]
+    filename = function.last.executable.function.__wrapped__.__code__.co_filename
+
+    class Entries(dict):
+        def keys(self):
+            nonlocal function
+            names = [*super().keys()]
+            function = None
+            gc.collect()
+            return names
+
+    monkeypatch.setattr(linecache, "cache", Entries({filename: linecache.cache[filename]}))
+    linecache.checkcache()
+    assert not linecache.cache[filename][2]
 
 
 def test_numbers_stay_numbers_and_types_stay_types():

@@ -451,9 +451,16 @@ pointwise(ops.Sigmoid, lambda x: 1 / (1 + np.exp(-x)), anywhere, analytic=False,
 pointwise(ops.SiLU, lambda x: x / (1 + np.exp(-x)), anywhere, analytic=False, half=False)
 pointwise(ops.ErfGELU, lambda x: x * (1 + special.erf(x / np.sqrt(2))) / 2, anywhere, half=False)
 pointwise(ops.Softplus, lambda x: np.log(1 + np.exp(x)), anywhere, analytic=False, half=False)
-for shape in [(4, 3), (3,), (), (0, 2)]:
-    add(ops.LogisticNLL, lambda x, t: np.log(1 + np.exp(x)) - t * x, (anywhere, shape), (anywhere, shape),
-        analytic=False, half=False)
+
+
+def logistic_case(shape: tuple[int, ...]) -> Case:
+    return Case(ops.LogisticNLL, lambda x, t: np.log(1 + np.exp(x)) - t * x, [(anywhere, shape), (anywhere, shape)], {},
+                analytic=False, half=False)
+
+
+CASES.extend(logistic_case(shape) for shape in [(4, 3), (3,), (), (0, 2)])
+add_random(ops.LogisticNLL, hnp.array_shapes(min_dims=0, max_dims=3, max_side=3).map(logistic_case))
+
 
 for shape, axis in [((2, 3), -1), ((3, 2), 0), ((2, 3, 2), 1), ((2, 3, 2), -3), ((4,), 0), ((2, 1), 1), ((0, 3), -1)]:
     add(ops.Softmax, softmax, (anywhere, shape), axis=axis)

@@ -17,6 +17,7 @@ import sys
 import textwrap
 import unicodedata
 import weakref
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -391,6 +392,15 @@ def commented(lines: list[str], comment: str, column: int = _COMMENTS) -> list[s
 
 _number = itertools.count(1).__next__
 
+# The file names of programs that are gone, for the next ones. An entry of linecache is emptied and not taken out: that
+# happens whenever a program is freed, also while linecache goes through its entries.
+_UNUSED: defaultdict[str, list[str]] = defaultdict(list)
+
+
+def _forget(name: str, filename: str) -> None:
+    linecache.cache[filename] = 0, None, [], filename
+    _UNUSED[name].append(filename)
+
 
 def _apart(op: type[Op]) -> Callable[..., Any]:
     """The forward of somebody's own primitive, whose result shares no memory with what it was given."""
@@ -411,7 +421,8 @@ class Executable:
         self.source, self.constants, self.objects = writer.source, writer.large, writer.objects
         self.names = [writer.names[x] for x in writer.arguments]
         self.memory, self.statements = writer.plan.bytes, len(writer.plan.statements)
-        filename = f"<tinygraph: {program.name} {_number()}>"
+        unused = _UNUSED[program.name]
+        filename = unused.pop() if unused else f"<tinygraph: {program.name} {_number()}>"
         scope: dict[str, Any] = {"constants": self.constants}
         for name, x in self.objects.items():
             scope[name] = _apart(x) if isinstance(x, type) and issubclass(x, Op) else x
@@ -422,7 +433,7 @@ class Executable:
         self.new_workspace: Callable[[], Any] | None = scope.get("new_workspace")
         # So that tracebacks show the line.
         linecache.cache[filename] = len(self.source), None, self.source.splitlines(keepends=True), filename
-        weakref.finalize(self, linecache.cache.pop, filename, None)
+        weakref.finalize(self, _forget, program.name, filename)
 
     def run(self, inputs: Sequence[Any], states: Sequence[np.ndarray]) -> list[Any]:
         """The outputs, new arrays or Python numbers; the updated states are written in place."""
