@@ -441,3 +441,15 @@ def test_killed_while_saving(kind, tmp_path):
     """Whenever a process dies, the file is whole, and all of one save."""
     done = subprocess.run([sys.executable, "-c", KILLING, str(tmp_path / f"x.{kind}")], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_name_with_a_dot_could_be_that_of_a_part(tmp_path):
+    things = {"a": {"b": tg.State(np.ones(2))}, "a.b": tg.State(np.zeros(2))}
+    with pytest.raises(ValueError, match=r"'a\.b' could be"):
+        checkpoints.save(tmp_path / "both.npz", **things)
+
+
+def test_an_array_of_another_shape_does_not_fit(tmp_path):
+    checkpoints.save(tmp_path / "m.npz", model=tg.State(np.zeros((2, 3))))
+    with pytest.raises(checkpoints.CheckpointError, match=r"model is \(2, 3\) float64 there and \(3, 2\)"):
+        checkpoints.load(tmp_path / "m.npz", model=tg.State(np.zeros((3, 2))))

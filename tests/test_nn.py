@@ -417,3 +417,58 @@ def test_a_summary_of_what_is_no_module():
 def test_a_module_without_call_says_so():
     with pytest.raises(NotImplementedError, match="Module has no __call__"):
         nn.Module()(1)
+
+
+# ------------------------------------------------------------------------------------------------------- at the edges
+
+def test_a_masked_logit_without_a_target_is_no_nan():
+    logits = tg.Parameter(np.array([[1.0, -np.inf, 2.0]]))
+    loss = nn.kl_divergence(logits, np.array([[0.5, 0.0, 0.5]]))
+    loss.backprop()
+    rest = tg.Parameter(np.array([[1.0, 2.0]]))
+    other = nn.kl_divergence(rest, np.array([[0.5, 0.5]]))
+    other.backprop()
+    assert loss.value == other.value
+    assert_array_equal(logits.grad[:, [0, 2]], rest.grad)
+    assert logits.grad[0, 1] == 0
+
+
+@pytest.mark.parametrize(("call", "sentence"), [
+    (lambda: nn.cross_entropy(np.zeros((0, 3)), np.zeros(0, int)), "cross_entropy: no samples"),
+    (lambda: nn.cross_entropy(np.zeros((0, 3)), np.zeros(0, int), class_weights=np.ones(3)), "no samples"),
+    (lambda: nn.cross_entropy(np.zeros((2, 2)), np.zeros(2, int), class_weights=[0, 1]), "all samples have weight 0"),
+    (lambda: nn.cross_entropy(np.zeros((2, 2)), np.zeros(2, int), class_weights=[1, -1]), "class_weights must be"),
+    (lambda: nn.mean_squared_error(np.zeros(2), np.ones(2), weights=[0, 0]), "weights must be .* not all 0"),
+    (lambda: nn.huber(np.zeros(2), np.ones(2), weights=[2, -1]), "weights must be numbers >= 0"),
+    (lambda: nn.binary_cross_entropy(np.zeros(2), np.array([-1, 1])), r"targets must lie in \[0, 1\], got -1.0 to 1"),
+])
+def test_a_loss_that_would_make_no_sense_is_refused(call, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        call()
+
+
+def test_half_precision_stays():
+    x = np.linspace(-2, 2, 8).astype(np.float16).reshape(2, 4)
+    assert nn.GELU()(x).dtype == np.float16
+    p = tg.Parameter(x)
+    loss = nn.kl_divergence(p, np.full((2, 4), 0.25), weights=[1, 2]) + np.sum(nn.GELU()(p))
+    loss.backprop()
+    assert loss.dtype == p.grad.dtype == np.float16
+
+
+@pytest.mark.parametrize("layer", [lambda eps: nn.BatchNorm(2, eps=eps), lambda eps: nn.GroupNorm(1, 2, eps=eps),
+                                   lambda eps: nn.LayerNorm(2, eps=eps), lambda eps: nn.RMSNorm(2, eps=eps)],
+                         ids=["batch", "group", "layer", "rms"])
+def test_eps_is_heeded(layer):
+    x = np.array([[3.0, 1.0], [1.0, 4.0]])
+    assert np.abs(layer(1e9)(x)).max() < 1e-3 < np.abs(layer(1e-9)(x)).max()
+
+
+def test_eps_in_inference():
+    norm = nn.BatchNorm(1, eps=3.0)
+    assert_array_equal(nn.inference(norm)(np.array([[4.0]])), [[2.0]])  # the variance is 1 at the start
+
+
+def test_orthogonal_matrices_have_no_favourite_sign():
+    drawn = [nn.initializers.orthogonal()(np.random.default_rng(seed), (3, 3), 3, 3) for seed in range(40)]
+    assert 5 < sum(Q[0, 0] > 0 for Q in drawn) < 35

@@ -323,3 +323,24 @@ def test_masks_and_targets_have_their_types():
         nn.MultiHeadAttention(4, heads=2, rng=0)(X, mask=np.ones((5, 5)))
     with pytest.raises(TypeError, match="targets must be integers, not float64"):
         nn.ctc(X, np.ones((2, 2)), [5, 5], [2, 2])
+
+
+def test_a_kernel_counts_all_places_as_inputs():
+    W = nn.Conv2d(8, 64, 5, groups=2, rng=0).W.value
+    assert abs(W.var() / (2 / (4 * 25)) - 1) < 0.1
+
+
+def test_both_parts_of_a_block_drop_out():
+    block = nn.TransformerBlock(4, heads=2, dropout=0.5, rng=0)
+    for last in (block.feed.layers[-2], block.attention.output):  # one part after the other adds nothing but zeros
+        kept = last.W.value, last.b.value
+        last.W.value, last.b.value = np.zeros_like(kept[0]), np.zeros_like(kept[1])
+        x = np.random.default_rng(1).standard_normal((2, 3, 4))
+        assert not np.array_equal(block(x).value, block(x).value)
+        last.W.value, last.b.value = kept
+
+
+def test_layers_of_a_stack_start_apart():
+    first, second, third = (cells[0].U.value for cells in nn.RNN(4, 4, layers=3, rng=0).cells)
+    assert not np.array_equal(second, third)
+    assert not np.array_equal(first, second)

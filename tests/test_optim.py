@@ -463,3 +463,51 @@ def test_a_network_learns_with_every_optimizer():
         for _ in range(150):
             loss = step(X, t)
         assert loss < 0.25, cls
+
+
+def test_one_group_needs_no_list():
+    p = tg.Parameter(np.ones(2))
+    np.sum(p).backprop()
+    optim.SGD({"parameters": [p], "lr": 0.5}, lr=0.1).step()
+    assert_array_equal(p.value, [0.5, 0.5])
+    with pytest.raises(ValueError, match="a group is a dict"):
+        optim.SGD({"parameters": [p], "rate": 0.5})
+
+
+def test_l1_draws_both_signs_to_zero():
+    p = tg.Parameter(np.array([2.0, -2.0, 0.0]))
+    np.sum(0 * p).backprop()
+    optim.SGD(p, lr=0.5, l1=1.0).step()
+    assert_array_equal(p.value, [1.5, -1.5, 0.0])
+
+
+def test_the_threshold_of_a_plateau_is_a_share():
+    plateau = optim.Plateau(1.0, patience=0, threshold=0.1)
+    for metric, rate in (100.0, 1.0), (95.0, 0.1), (89.0, 0.1), (85.0, 0.01):
+        plateau.observe(metric)
+        assert_allclose(plateau(0), rate)
+
+
+def test_lbfgs_ends_at_the_best_though_interrupted():
+    p = tg.Parameter(np.array([5.0, -3.0]))
+    seen = []
+
+    def loss():
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+        node = np.sum((p - np.array([1.0, 30.0])) ** 4)
+        seen.append((float(node.value), p.value.copy()))
+        return node
+
+    p.grad = np.full(2, 7.0)  # of something before
+    with pytest.raises(KeyboardInterrupt):
+        optim.lbfgs(loss, p)
+    assert_array_equal(p.value, min(seen, key=lambda pair: pair[0])[1])
+
+
+def test_lbfgs_takes_no_old_gradient():
+    p = tg.Parameter(np.array([5.0]))
+    p.grad = np.array([100.0])
+    optim.lbfgs(lambda: np.sum((p - 1) ** 2), p)
+    assert_allclose(p.value, 1, atol=1e-6)
+    assert p.grad is None

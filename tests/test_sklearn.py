@@ -16,7 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
-from tinygraph import nn
+from tinygraph import nn, training
 from tinygraph.sklearn import ACTIVATIONS, OPTIMIZERS, SCHEDULES, TinygraphClassifier, TinygraphRegressor
 
 ESTIMATORS = [TinygraphClassifier((10,), max_iter=100, learning_rate=0.01, random_state=0),
@@ -168,3 +168,69 @@ def test_float32_stays():
 def test_what_makes_no_sense_is_refused(options):
     with pytest.raises(ValueError, match=next(iter(options))):
         small(**options).fit(*IRIS)
+
+
+@pytest.mark.parametrize("more", [1, -1])
+def test_a_network_with_the_wrong_number_of_outputs_is_refused(more):
+    with pytest.raises(ValueError, match="must return 3 columns"):
+        small(network=lambda n, k, rng: nn.Linear(n, k + more, rng=rng)).fit(*IRIS)
+
+
+def test_l2_is_half_the_sum_of_squares_of_weights_alone():
+    net = small(l2=0.3, max_iter=1, hidden_layer_sizes=(), batch_norm=True).fit(*IRIS)
+    matrices, rest = net.optimizer_.groups
+    assert (matrices.options["l2"], rest.options["l2"]) == (0.3, 0.0)
+    assert [p.ndim for p in matrices.parameters.values()] == [2]
+
+
+def test_tol_is_what_counts_as_better():
+    assert small(tol=100.0, n_iter_no_change=3).fit(*IRIS).n_iter_ == 4
+
+
+def test_what_is_held_out_is_stratified_and_not_trained_on(monkeypatch):
+    found = {}
+
+    def fit(model, data, *, validation, **options):
+        found["data"], found["validation"] = data, validation
+        return tinygraph_fit(model, data, validation=validation, **options)
+
+    tinygraph_fit = training.fit
+    monkeypatch.setattr(training, "fit", fit)
+    X, y = IRIS
+    small(early_stopping=True, validation_fraction=0.2, max_iter=1).fit(X + np.arange(150)[:, None], y)
+    assert_array_equal(np.bincount(found["validation"][1]), [10, 10, 10])
+    assert not set(found["validation"][0][:, 0]) & set(found["data"][0][:, 0])
+
+
+def test_each_partial_fit_shuffles_anew(monkeypatch):
+    seeds = []
+    usual = training.fit
+    monkeypatch.setattr(training, "fit", lambda *args, seed, **options: seeds.append(seed) or usual(
+        *args, seed=seed, **options))
+    net = small()
+    for _ in range(3):
+        net.partial_fit(*IRIS, classes=[0, 1, 2])
+    assert len(set(seeds)) == 3
+
+
+def test_ctrl_c_ends_a_search_too(monkeypatch):
+    usual = training.fit
+
+    def interrupted(*args, **options):
+        history = usual(*args, **options)
+        history.stopped = "interrupted"
+        return history
+
+    monkeypatch.setattr(training, "fit", interrupted)
+    net = small(max_iter=1)
+    with pytest.raises(KeyboardInterrupt):
+        net.fit(*IRIS)
+    assert net.predict(IRIS[0]).shape == (150,)
+
+
+def test_class_weights_and_sample_weights_multiply():
+    X, y = IRIS
+    weights = 1.0 + np.arange(150) % 3
+    both = small(max_iter=3, class_weight={0: 2, 1: 1, 2: 5}).fit(X, y, weights)
+    assert_allclose(both.predict_proba(X),
+                    small(max_iter=3).fit(X, y, weights * np.array([2, 1, 5])[y]).predict_proba(X))

@@ -950,3 +950,51 @@ def test_bad_arguments(options, kind, message):
 def test_nothing_to_evaluate():
     with pytest.raises(ValueError, match="give loss= or metrics="):
         evaluate(Net(), (X, Y))
+
+
+@pytest.mark.parametrize(("first", "then", "word"), [
+    ({"patience": 9}, {}, "patience=given"), ({}, {"patience": 9}, "patience=None"),
+    ({"patience": 9}, {"patience": 9, "min_delta": 0.1}, "min_delta=0.1"),
+    ({}, {"validation": (X, Y)}, "validation loss"), ({}, {"metrics": ["accuracy"]}, "accuracy")])
+def test_a_run_that_watches_something_else_is_another(first, then, word, tmp_path):
+    file = tmp_path / "run.npz"
+    trained(epochs=2, checkpoint=file, **first)
+    with pytest.raises(ValueError, match=word):
+        trained(epochs=3, checkpoint=file, resume=True, **then)
+
+
+def test_more_patience_is_the_same_run(tmp_path):
+    trained(epochs=2, checkpoint=tmp_path / "run.npz", patience=5)
+    assert len(trained(epochs=3, checkpoint=tmp_path / "run.npz", resume=True, patience=9)[2]) == 3
+
+
+def test_lists_of_numbers_are_no_arrays():
+    with pytest.raises(ValueError, match=r"X\[0\]\[0\] is one number.*give np.array") as error:
+        trained_on((X.tolist(), Y))
+    assert len(str(error.value)) < 300
+
+
+def trained_on(data):
+    net = nn.Linear(X.shape[1], 3, rng=0)
+    return fit(net, data, loss=nn.cross_entropy, optimizer=optim.SGD(net), epochs=1, progress=False)
+
+
+def test_the_loss_of_an_epoch_is_weighted_by_the_weights():
+    weights = np.arange(1.0, len(X) + 1)
+    net = nn.Linear(X.shape[1], 3, rng=0)
+    whole = nn.cross_entropy(nn.inference(net)(X), Y, weights=weights)
+    history = fit(net, (X, Y, weights), loss=nn.cross_entropy, optimizer=optim.SGD(net, lr=1e-12), epochs=1,
+                  batch_size=7, progress=False)
+    np.testing.assert_allclose(history["loss"][0], whole, rtol=1e-9)
+
+
+def test_the_seed_says_what_is_held_out():
+    held = []
+    for seed in (1, 2):
+        seen = []
+        net = nn.Linear(X.shape[1], 3, rng=0)
+        fit(net, (X, Y), loss=nn.cross_entropy, optimizer=optim.SGD(net), epochs=1, progress=False, seed=seed,
+            validation=0.25, shuffle=False, batch_size=len(X),
+            metrics=[lambda outputs, y, seen=seen: seen.append(outputs) or 0.0])
+        held.append(seen[-1])
+    assert not np.array_equal(*held)

@@ -129,6 +129,8 @@ def _named(things: dict[str, Any]) -> Iterator[tuple[str, State]]:
     """The states of each thing by itself: one that two of them hold has two paths."""
     if not things:
         raise TypeError("name what holds the states: model=..., optimizer=...")
+    if dotted := [name for name in things if "." in name]:
+        raise ValueError(f"{dotted[0]!r} could be the name of a part of another thing: give a name without a dot")
     for name, thing in things.items():
         found = states({name: thing})
         if not found:

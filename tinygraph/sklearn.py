@@ -124,6 +124,10 @@ class _Network(BaseEstimator):
         n_outputs = self._n_outputs(targets)
         make = self.network or self._multilayer
         self.network_ = nn.astype(make(X.shape[1], n_outputs, rng), X.dtype)
+        shape = np.shape(nn.inference(self.network_)(X[:2]))
+        if shape != (len(X[:2]), n_outputs):
+            raise ValueError(f"the network must return {n_outputs} columns, one row a sample; for {len(X[:2])} samples "
+                             f"it returns the shape {shape}")
         steps = self.max_iter * math.ceil(len(X) / self.batch_size)
         schedule, optimizer = self.schedule, self.optimizer
         schedule = SCHEDULES[schedule](self.learning_rate, steps) if isinstance(schedule, str) else schedule
@@ -141,7 +145,7 @@ class _Network(BaseEstimator):
     def _train(self, X: Any, targets: Any, weights: Any, epochs: int, patience: int | None, validation: Any,
                seed: int) -> training.History:
         return training.fit(self.network_, (X, targets, weights), loss=self._loss, optimizer=self.optimizer_,
-                            epochs=epochs, batch_size=min(self.batch_size, len(X)), validation=validation,
+                            epochs=epochs, batch_size=self.batch_size, validation=validation,
                             patience=patience, min_delta=self.tol, seed=seed, progress=self.verbose)
 
     def _outputs(self, X: Any) -> np.ndarray:

@@ -29,16 +29,16 @@ def cross_entropy(logits: Any, labels: Any, *, class_weights: Any = None, label_
     ValueError for labels that are no classes or do not fit, TypeError for labels that are not integers.
     """
     labels = _array(labels)
+    if not labels.size:
+        raise ValueError(f"cross_entropy: no samples: the shape is {logits.shape}")
     if class_weights is None and weights is None and not label_smoothing:
         return output(ops.LogSoftmaxNLL.apply(logits, labels))
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"cross_entropy: label_smoothing must lie in [0, 1], not {label_smoothing}")
     classes = logits.shape[-1]
     labels = _checked_labels(labels, logits.shape[:-1], classes, logits, "cross_entropy")
-    of_class = np.ones(classes) if class_weights is None else _array(class_weights)
-    if of_class.shape != (classes,):
-        raise ValueError(f"cross_entropy: class_weights must have shape ({classes},), not {of_class.shape}")
-    of_class = of_class.astype(logits.dtype)
+    of_class = np.ones(classes) if class_weights is None else class_weights
+    of_class = _checked_weights(of_class, (classes,), logits.dtype, "cross_entropy", "class_weights", "class")
     of_sample, found = entries(of_class, labels), _log_softmax(logits)
     picked = -of_sample * np.take_along_axis(found, labels[..., None], axis=-1)[..., 0]
     if label_smoothing:
@@ -46,7 +46,10 @@ def cross_entropy(logits: Any, labels: Any, *, class_weights: Any = None, label_
     if weights is not None:
         weights = _checked_weights(weights, labels.shape, logits.dtype, "cross_entropy")
         picked, of_sample = weights * picked, weights * of_sample
-    return np.sum(picked) / np.sum(of_sample)
+    total = np.sum(of_sample)
+    if not isinstance(total, Node) and not total:
+        raise ValueError("cross_entropy: all samples have weight 0, so they have no mean")
+    return np.sum(picked) / total
 
 
 def binary_cross_entropy(logits: Any, targets: Any, *, weights: Any = None) -> Any:
@@ -55,6 +58,8 @@ def binary_cross_entropy(logits: Any, targets: Any, *, weights: Any = None) -> A
     logits and targets have one shape; targets lie in [0, 1].
     """
     targets = _like(logits, targets, "binary_cross_entropy")
+    if isinstance(targets, np.ndarray) and targets.size and not 0 <= targets.min() <= targets.max() <= 1:
+        raise ValueError(f"binary_cross_entropy: targets must lie in [0, 1], got {targets.min()} to {targets.max()}")
     return _mean(ops.LogisticNLL.apply(logits, targets), weights, "binary_cross_entropy")
 
 
@@ -105,7 +110,8 @@ def kl_divergence(logits: Any, targets: Any, *, weights: Any = None) -> Any:
     from scipy.special import xlogy
 
     targets = _like(logits, targets, "kl_divergence")
-    return _mean(np.sum(xlogy(targets, targets) - targets * _log_softmax(logits), axis=-1), weights,
+    log_p = np.where(targets != 0, _log_softmax(logits), 0)  # 0 times the -inf of a masked logit is 0 here
+    return _mean(np.sum(xlogy(targets, targets).astype(logits.dtype) - targets * log_p, axis=-1), weights,
                  "kl_divergence")
 
 
@@ -144,10 +150,14 @@ def _like(outputs: Any, targets: Any, loss: str) -> Any:
     return targets.astype(outputs.dtype)
 
 
-def _checked_weights(weights: Any, shape: tuple[int, ...], dtype: Any, loss: str) -> Any:
+def _checked_weights(weights: Any, shape: tuple[int, ...], dtype: Any, loss: str, name: str = "weights",
+                     what: str = "sample") -> Any:
     weights = _array(weights).astype(dtype)
     if weights.shape != shape:
-        raise ValueError(f"{loss}: weights must have shape {shape}, one number for each sample, not {weights.shape}")
+        raise ValueError(f"{loss}: {name} must have shape {shape}, one number for each {what}, not {weights.shape}")
+    if isinstance(weights, np.ndarray) and (weights.min() < 0 or not weights.any()):
+        raise ValueError(f"{loss}: {name} must be numbers >= 0, and not all 0: they are {weights.min()} to "
+                         f"{weights.max()}")
     return weights
 
 

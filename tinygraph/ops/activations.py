@@ -89,6 +89,8 @@ class ErfGELU(Op):
         from scipy.special import ndtr
 
         share = ndtr(x)
+        if share.dtype != x.dtype:  # SciPy knows no float16
+            share = share.astype(x.dtype)
         return bounded(x, -40) * share, share  # 0 at -inf, and not NaN
 
     def backward(self, grad: Any, y: Any, x: Any, share: Any) -> Any:

@@ -236,6 +236,8 @@ def _writable(state: State, new: Callable[..., np.ndarray]) -> np.ndarray:
 
 
 def _entries(parameters: Any) -> list[Mapping[str, Any]]:
+    if isinstance(parameters, Mapping) and "parameters" in parameters:  # one group
+        return [parameters]
     if isinstance(parameters, Iterable) and not (isinstance(parameters, Mapping | Node)
                                                  or hasattr(parameters, "__dict__")):
         parameters = list(parameters)  # of a generator, too

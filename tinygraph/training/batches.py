@@ -117,6 +117,10 @@ def batches_of(data: Any, batch_size: int, seed: int = 0, shuffle: bool = False,
         parts = tuple(mapped(plain_array, part) for part in data)
         sizes = {name + path: len(leaf) if leaf.ndim else None
                  for name, part in zip(("X", "y", "weights"), parts, strict=False) for path, leaf in leaves(part)}
+        if None in sizes.values():
+            name = next(name for name, size in sizes.items() if size is None)
+            raise ValueError(f"{what}: {name} is one number, and not an array with the samples along the first axis: "
+                             "lists are taken as structures of arrays, so give np.array(list)")
         samples = min(size or 0 for size in sizes.values())
         if not samples or set(sizes.values()) != {samples}:
             raise ValueError(f"{what} must have the same number of samples, one or more, along the first axis of each "

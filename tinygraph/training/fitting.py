@@ -80,8 +80,11 @@ def fit(model: Any, data: Any, *, loss: Callable[..., Any], optimizer: Any, epoc
     best = {} if patience is None else {name: State(state.value) for name, state in states(model).items()}
     keeper = None
     if checkpoint is not None:
-        settings = {"seed": seed, "batch_size": batch_size, "shuffle": shuffle, "metrics": [m.name for m in measured],
-                    "samples": getattr(source, "samples", None)}
+        columns = [metric.name for metric in watched]
+        settings = {"seed": seed, "batch_size": batch_size, "shuffle": shuffle,
+                    "samples": getattr(source, "samples", None),
+                    "columns": columns + [VALIDATION + name for name in columns] * (held_out is not None),
+                    "patience": f"given, by {history.monitor} and min_delta={min_delta}" if best else None}
         keeper = Keeper(checkpoint, settings, run, best, source, {"loss": loss, "callbacks": callbacks},
                         metadata or {})
         if os.path.exists(checkpoint):

@@ -79,9 +79,9 @@ class Keeper:
         if kept is None:
             raise checkpoints.CheckpointError(f"{found.path} was not written by fit: use tg.checkpoints.load")
         for name, value in self.settings.items():
-            if kept["settings"][name] != value:
-                raise ValueError(f"{found.path} is of a training with {name}={kept['settings'][name]}, and here it is "
-                                 f"{value}: to go on, give the same")
+            if (before := kept["settings"].get(name)) != value:
+                raise ValueError(f"{found.path} is of a training with {name}={before}, and here it is {value}: "
+                                 "to go on, give the same")
         checkpoints.load(found, **things)
         run.epoch, run.step = kept["epoch"], kept["step"]
         run.sums = {name: np.array(sums) for name, sums in kept["sums"].items()}
