@@ -467,3 +467,10 @@ def test_five_hundred_nodes():
     derivation = tg.derive(np.sum(h))
     assert len(derivation.equations) == 751
     assert "Z125 = A124 W125 + b125" in lines(derivation)
+
+
+def test_a_name_with_an_ampersand_is_no_alignment_in_latex():
+    w = tg.Parameter(np.ones(3), name="a & b")
+    for line in tg.derive(np.sum(2 * w)).latex().splitlines():
+        assert "&" not in line.replace(r"\&", ""), line
+        assert r"a & b" not in line

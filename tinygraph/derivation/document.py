@@ -294,8 +294,8 @@ def _mathml(e: Equation, style: MathML) -> str:
 
 
 def _latex(e: Equation, style: Latex) -> str:
-    text = _aligned(e, style)
-    return rf"\begin{{split}} {text} \end{{split}}" if r"\\" in text else f"  {text.replace('&', '', 1)}"
+    rows = _rows(e, style)
+    return rf"\begin{{split}} {_aligned(e, style)} \end{{split}}" if len(rows) > 1 else f"  {rows[0]}"
 
 
 def _chain(e: Equation, style: Style) -> Any:
