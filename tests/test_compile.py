@@ -30,11 +30,12 @@ from hypothesis import strategies as st
 import tinygraph as tg
 from tinygraph import ops
 from tinygraph.compile import native_target
-from tinygraph.compile.formulas import FORMULAS, REDUCERS, SCANS
+from tinygraph.compile.formulas import FORMULAS, REDUCERS, SCANS, SPECIAL
 from tinygraph.compile.loops import RULES
 from tinygraph.compile.passes import optimized
 from tinygraph.op import Primitive
 from tinygraph.ops.selection import ARRAY
+from tinygraph.ops.special import OPS
 
 from .cases import CASES, RANDOM, Case, is_float
 from .test_conventions import POINTS, Row, evaluate, expected, named, units, zero
@@ -1540,7 +1541,7 @@ def test_every_op_natively(cases):
 
 
 NATIVE = ({*FORMULAS, *RULES, *REDUCERS, *SCANS, ops.MatMul, ops.FoldWindows, ops.Conv2D, ops.LayerNorm, ops.Softmax}
-          - {ops.Index, ops.ScatterAdd, ops.CumMax, ops.CumMin})
+          - {ops.Index, ops.ScatterAdd, ops.CumMax, ops.CumMin} | {OPS[name] for name in SPECIAL})
 
 
 def has_native_form(case: Case, dtype: Any) -> bool:

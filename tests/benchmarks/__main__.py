@@ -17,7 +17,8 @@ from .report import Bar, Report, page, update
 
 ROOT = Path(__file__).parents[2]
 NAMES = ["small_step", "large_step", "eager", "chain", "memory", "import_time", "nan_rule", "checkers", "optimizers",
-         "compiled"]
+         "results", "compiled"]
+THREADED = ("results", "compiled")  # which run once for each number of threads
 THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 # What would make OpenBLAS run other kernels than it chooses by itself.
 FORGOTTEN = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
@@ -28,8 +29,9 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="name", help=f"which to run, of {', '.join(NAMES)} (default: all)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every measured number there")
     parser.add_argument("--update", type=Path, metavar="FILE", help="replace their tables on that Markdown page")
+    parser.add_argument("--threads", type=numbers, default=[1], metavar="N,...",
+                        help="`results` and `compiled` run once for each (default: 1)")
     group = parser.add_argument_group("options of `compiled`")
-    group.add_argument("--threads", type=numbers, default=[1], metavar="N,...", help="one run for each (default: 1)")
     group.add_argument("--rows", type=numbers, metavar="N,...", help="the rows of its table (default: all)")
     group.add_argument("--only", type=words, metavar="NAME,...", help="the contenders, by the names in its headings")
     group.add_argument("--seconds", type=float, default=20, help="how long a row's contenders take turns (20)")
@@ -44,9 +46,10 @@ def main() -> None:
     compiled = {key: getattr(options, key) for key in ("rows", "only", "seconds", "warm")}
     reports = {}
     for name in options.names or NAMES:
-        if name == "compiled":
+        if name in THREADED:
             for threads in options.threads:
-                reports[f"compiled {threads}"] = run(name, threads, {**compiled, "threads": threads})
+                given = {"threads": threads, **(compiled if name == "compiled" else {})}
+                reports[f"{name} {threads}"] = run(name, threads, given)
         else:
             reports[name] = run(name)
     print(page(list(reports.values()), dict.fromkeys(THREADS, "1")))

@@ -12,7 +12,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-PEERS = {"torch": "PyTorch", "jax": "JAX", "pytensor": "PyTensor", "autograd": "HIPS autograd", "mygrad": "MyGrad"}
+PEERS = {"torch": "PyTorch", "jax": "JAX", "pytensor": "PyTensor", "autograd": "HIPS autograd", "mygrad": "MyGrad",
+         "sklearn": "scikit-learn"}
 
 
 @dataclass
@@ -68,7 +69,8 @@ def page(reports: list[Report], threads: dict[str, str]) -> str:
 def environment(threads: dict[str, str]) -> str:
     """Versions, processor, threads, and which peers are missing."""
     here = [name for name in PEERS if importlib.util.find_spec(name)]
-    versions = [f"{name} {metadata.version(name)}" for name in ("numpy", "scipy", *here)]
+    packages = [PEERS[name] if name == "sklearn" else name for name in here]
+    versions = [f"{name} {metadata.version(name)}" for name in ("numpy", "scipy", *packages)]
     said = ", ".join(f"{name}={value}" for name, value in threads.items())
     lines = [f"- Python {platform.python_version()}, {', '.join(versions)}; {blas()}",
              f"- {processor()}; {platform.system()} {platform.machine()}",

@@ -108,9 +108,24 @@ FORMULAS: dict[Any, tuple[Callable[..., str], float]] = {
     ops.Invert: (lambda t, a: f"!{a}" if t == "_Bool" else f"~{a}", 1),
     ops.IsNan: (lambda t, a: f"{a} != {a}", 1), ops.Sign: (_sign, 2),
 }
+# The same for ops of `ops.special`, by name: that module imports SciPy, and is loaded when it is needed.
+SPECIAL: dict[str, tuple[Callable[..., str], float]] = {
+    "Erf": (call("erf"), 25), "Erfc": (call("erfc"), 40),
+    "Ndtr": (lambda t, a: _times(0.5)(t, call("erfc")(t, _times(-math.sqrt(0.5))(t, a))), 42),
+}
+
+
+def formula_of(op: Any) -> tuple[Callable[..., str], float] | None:
+    """Of an elementwise op, from one table or the other; None if it has no native form."""
+    if op.__module__ == "tinygraph.ops.special":
+        return SPECIAL.get(op.__name__)
+    return FORMULAS.get(op)
+
+
 # Of these libm has vector forms.
 VECTOR_MATH = {**dict.fromkeys(["exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "asin",
-                                "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "cbrt"], 1),
+                                "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "cbrt",
+                                "erf", "erfc"], 1),
                "pow": 2, "atan2": 2, "hypot": 2}
 REDUCERS: dict[Any, str] = {ops.Sum: "sum", ops.Prod: "prod", ops.Max: "max", ops.Min: "min"}
 # Accumulations: what an entry is, after the one before it.

@@ -28,7 +28,6 @@ from .formulas import (
     ADDED,
     C_TYPES,
     COMBINED,
-    FORMULAS,
     REDUCERS,
     SCANS,
     START,
@@ -37,6 +36,7 @@ from .formulas import (
     builtin,
     call,
     extreme,
+    formula_of,
     number,
     temp_type,
 )
@@ -209,7 +209,7 @@ class Reader:
         rule = RULES.get(i.op)
         if rule is not None:
             result = rule(self, i, index)
-        elif issubclass(i.op, Elementwise) and i.op in FORMULAS:
+        elif issubclass(i.op, Elementwise) and formula_of(i.op):
             result = self.elementwise(i, index)
         else:
             raise MustStore(x)
@@ -240,7 +240,9 @@ class Reader:
             x, c = texts if operands[1] is numbers[0] else texts[::-1]
             sign = "<=" if i.op is ops.Maximum else ">="
             return self.write(f"{x} {sign} {c} ? {c} : {x}", result, *operands)  # false for NaN, which so is kept
-        value = self.write(FORMULAS[i.op][0](temp_type(dtype), *texts), result, *operands)
+        formula = formula_of(i.op)
+        assert formula is not None
+        value = self.write(formula[0](temp_type(dtype), *texts), result, *operands)
         return self.unless_nan(value, texts[0], operands[0]) if i.op in (ops.Maximum, ops.Minimum) else value
 
     def unless_nan(self, value: Temp, text: str, *operands: Any) -> Temp:
@@ -704,8 +706,8 @@ def pieces(graph: Graph, ranges: list[tuple[int, int]], evaluate: Callable[[Read
 
 def cost_of(graph: Graph, i: Instruction) -> float:
     """About how many additions one entry of an instruction costs, without what it reads."""
-    if i.op in FORMULAS:
-        return FORMULAS[i.op][1]
+    if formula := formula_of(i.op):
+        return formula[1]
     if i.op in REDUCERS:
         return i.inputs[0].size / max(i.output.size, 1)
     if i.op is ops.MatMul:
