@@ -112,7 +112,7 @@ def test_adam_as_in_its_paper():
     found = lines(derivation)
     m, v, W = found[found.index("Update") + 1:][:3]
     assert m == "m_W ← 0.9 m_W + 0.1 ∇W"
-    assert v == "v_W ← 0.999 v_W + 0.001 ∇W²"
+    assert v == "v_W ← 0.999 v_W + 0.001 (∇W)²"
     assert re.fullmatch(r"W ← W − α .*1 − 0\.9\^\(count \+ 1\)\) m_W / \(√\(v_W\).*", W)
     before = {state: state._version for state in tg.nn.parameters(model).values()}
     derivation.check().raise_if_failed()
@@ -474,3 +474,11 @@ def test_a_name_with_an_ampersand_is_no_alignment_in_latex():
     for line in tg.derive(np.sum(2 * w)).latex().splitlines():
         assert "&" not in line.replace(r"\&", ""), line
         assert r"a & b" not in line
+
+
+def test_an_outer_product_is_one():
+    W, x = tg.Parameter(np.ones((3, 2)), name="W"), tg.Parameter(np.ones(2), name="x")
+    derivation = tg.derive(np.sum(np.tanh(W @ x) ** 2))
+    assert "∇W = ∂L/∂Z1 xᵀ" in derivation.text(shapes=False, rules=False)
+    assert r"{\nabla_{\!W}\mathcal{L}}^{2}" not in tg.derive(np.sum(np.tanh(W @ x)), optimizer=tg.optim.Adam(W)).latex()
+    assert derivation.check()

@@ -342,6 +342,23 @@ def is_silent(x: Expression) -> bool:
     return [n for n in x.shape if n != 1] == [n for n in x.arguments[0].shape if n != 1]
 
 
+def _outer(x: Expression, a: Expression, b: Expression) -> tuple[Expression, Expression] | None:
+    """The column and the row, if this is the outer product of two vectors that were made these without being told."""
+    if len(x.shape) == 2 and 1 not in x.shape:
+        for column, row in ((a, b), (b, a)):
+            if is_silent(column) and column.shape == (x.shape[0], 1) and row.shape in (x.shape[1:], (1, x.shape[1])):
+                return column, row
+    return None
+
+
+def _base(x: Expression, style: Style) -> Any:
+    """What a power is of: a gradient in brackets, since ∇f² would be the gradient of the square."""
+    while is_silent(x):
+        x = x.arguments[0]  # type: ignore[attr-defined]
+    box = shown(x, style, ATOM)
+    return style.fenced(box) if isinstance(x, Symbol) and x.by is not None else box
+
+
 def _entry(x: Expression) -> Expression:
     """An operand of what goes entry by entry, which repeats it where it must without being told."""
     return x.arguments[0] if isinstance(x, Apply) and x.head == "repeat" and x.op is None else x
@@ -384,6 +401,10 @@ def _applied(x: Apply, style: Style) -> tuple[Any, int]:
     if head in _ENTRY_BY_ENTRY:
         a, b = _entry(a), _entry(b)
     match head:
+        case "*" | "@" if (outer := _outer(x, a, b)) is not None:
+            left, right = outer
+            return style.row(shown(left, style, _factor(left, "@", PRODUCT)), style.sign(""),
+                             style.power(_base(right, style), style.number("⊤"))), PRODUCT
         case "*" | "@" | "keep":
             scalar = head == "*" and not (_is_array(a) and _is_array(b))
             sign = "" if head == "@" or scalar else "⊙"
@@ -399,7 +420,7 @@ def _applied(x: Apply, style: Style) -> tuple[Any, int]:
         case "neg":
             return style.row(style.word("−") if not isinstance(style, Latex) else "-", shown(a, style, PRODUCT)), SUM
         case "**":
-            return style.power(shown(a, style, ATOM), shown(b, style)), POSTFIX
+            return style.power(_base(a, style), shown(b, style)), POSTFIX
         case "T" | "swap" if is_transpose(x):
             return style.power(shown(a, style, ATOM), style.number("⊤")), POSTFIX
         case "repeat" if isinstance(a, Constant) and a.number is not None:
