@@ -147,6 +147,23 @@ def test_warm_start_goes_on():
     assert net.fit(X, y).loss_curve_[-1] < before
 
 
+def test_warm_start_begins_its_schedule_anew_and_takes_a_new_rate():
+    X, y = IRIS
+    net = small(max_iter=5, warm_start=True, schedule="cosine").fit(X, y)  # the rate ends at 0
+    before = net.predict_proba(X)
+    assert np.abs(net.fit(X, y).predict_proba(X) - before).max() > 1e-3
+    before = net.predict_proba(X)
+    net.set_params(learning_rate=1e-9).fit(X, y)
+    assert_allclose(net.predict_proba(X), before, atol=1e-6)
+
+
+def test_a_second_fit_leaves_nothing_of_the_first():
+    X, y = IRIS
+    net, other = small(max_iter=3, batch_size=20), small(max_iter=3, batch_size=20)
+    net.fit(X, y).fit(X, y).partial_fit(X, y)
+    assert_array_equal(net.predict_proba(X), other.fit(X, y).partial_fit(X, y).predict_proba(X))
+
+
 def test_early_stopping_stops_early():
     X, y = load_digits(return_X_y=True)
     net = TinygraphClassifier((32,), learning_rate=0.01, early_stopping=True, n_iter_no_change=3, random_state=0)

@@ -7,6 +7,7 @@ what they are given, `tinygraph.nn` is what they compute, and `tinygraph.trainin
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -52,6 +53,7 @@ class _Network(BaseEstimator):
         "random_state": ["random_state"],
         "verbose": ["boolean"],
     }
+    _loss: ClassVar[Callable[..., Any]]
 
     def __init__(self, hidden_layer_sizes: Any = (100,), *, activation: Any = "relu", dropout: float = 0.0,
                  batch_norm: bool = False, l2: float = 1e-4, optimizer: Any = "adam", learning_rate: float = 1e-3,
@@ -89,17 +91,17 @@ class _Network(BaseEstimator):
         generator = check_random_state(self.random_state)
         if not again:
             self._begin(targets, X, generator)
-        validation = None
+        self._start_optimizer(len(X))
+        data, validation = _together(X, targets, weights), None
         if self.early_stopping:
-            X, held, targets, targets_held, weights, weights_held = train_test_split(
-                X, targets, weights, test_size=self.validation_fraction, stratify=self._strata(targets),
-                random_state=generator)
-            validation = held, targets_held, weights_held
-        self.history_ = self._train(X, targets, weights, self.max_iter, self.n_iter_no_change, validation,
+            parts = train_test_split(*data, test_size=self.validation_fraction, stratify=self._strata(targets),
+                                     random_state=generator)
+            data, validation = tuple(parts[::2]), tuple(parts[1::2])
+        self.history_ = self._train(data, self.max_iter, self.n_iter_no_change, validation,
                                     int(generator.randint(2**31)))
         self.n_iter_ = len(self.history_)
         self.loss_curve_ = self.history_["loss"]
-        self.n_steps_ = getattr(self, "n_steps_", 0) + self.n_iter_
+        self._epochs += self.n_iter_
         if self.history_.stopped == "interrupted":  # fitted as far as it came, but a search must not go on
             raise KeyboardInterrupt
         return self
@@ -109,16 +111,17 @@ class _Network(BaseEstimator):
         X, targets, weights = self._checked(X, y, sample_weight, first, False)
         if first:
             self._begin(targets, X, check_random_state(self.random_state))
-            self.n_steps_ = 0
-        self.n_steps_ += 1
-        seed = int(self._seed.generate_state(self.n_steps_)[-1])
-        self.history_ = self._train(X, targets, weights, 1, None, None, seed)
+            self._start_optimizer(len(X))
+        self._epochs += 1
+        seed = int(self._seed.generate_state(self._epochs)[-1])
+        self.history_ = self._train(_together(X, targets, weights), 1, None, None, seed)
         self.n_iter_ = 1
         self.loss_curve_ = [*getattr(self, "loss_curve_", []) * (not first), *self.history_["loss"]]
         return self
 
     def _begin(self, targets: Any, X: Any, generator: Any) -> None:
-        """A new network and a new optimizer."""
+        """A new network."""
+        self._epochs = 0  # of this network
         self._seed = np.random.SeedSequence(int(generator.randint(2**31)))
         rng = np.random.default_rng(self._seed)
         n_outputs = self._n_outputs(targets)
@@ -128,7 +131,10 @@ class _Network(BaseEstimator):
         if shape != (len(X[:2]), n_outputs):
             raise ValueError(f"the network must return {n_outputs} columns, one row a sample; for {len(X[:2])} samples "
                              f"it returns the shape {shape}")
-        steps = self.max_iter * math.ceil(len(X) / self.batch_size)
+
+    def _start_optimizer(self, n: int) -> None:
+        """A new optimizer, and the schedule from its beginning, for n samples."""
+        steps = self.max_iter * math.ceil(n / self.batch_size)
         schedule, optimizer = self.schedule, self.optimizer
         schedule = SCHEDULES[schedule](self.learning_rate, steps) if isinstance(schedule, str) else schedule
         optimizer = OPTIMIZERS[optimizer] if isinstance(optimizer, str) else optimizer
@@ -142,9 +148,9 @@ class _Network(BaseEstimator):
         return nn.Sequential(*multilayer(n_inputs, map(int, sizes), n_outputs, activation=activation,
                                          dropout=self.dropout, batch_norm=self.batch_norm, rng=rng))
 
-    def _train(self, X: Any, targets: Any, weights: Any, epochs: int, patience: int | None, validation: Any,
+    def _train(self, data: tuple[Any, ...], epochs: int, patience: int | None, validation: Any,
                seed: int) -> training.History:
-        return training.fit(self.network_, (X, targets, weights), loss=self._loss, optimizer=self.optimizer_,
+        return training.fit(self.network_, data, loss=self._loss, optimizer=self.optimizer_,
                             epochs=epochs, batch_size=self.batch_size, validation=validation,
                             patience=patience, min_delta=self.tol, seed=seed, progress=self.verbose)
 
@@ -155,7 +161,9 @@ class _Network(BaseEstimator):
         return found
 
     def _weighted(self, sample_weight: Any, X: Any, *arrays: Any) -> tuple[Any, ...]:
-        """Samples of weight 0 are left out: a batch of them would have no mean."""
+        """The arrays and the weights. Samples of weight 0 are left out: a batch of them would have no mean."""
+        if sample_weight is None:
+            return X, *arrays, None
         weights = _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
         if (counted := weights > 0).all():
             return X, *arrays, weights
@@ -164,7 +172,7 @@ class _Network(BaseEstimator):
         return X[counted], *[array[counted] for array in arrays], weights[counted]
 
     def _checked(self, X: Any, y: Any, sample_weight: Any, reset: bool, relabel: bool) -> tuple[Any, Any, Any]:
-        """X, the targets and the weights of the samples that count. relabel: the classes are those of y."""
+        """X, the targets and the weights, if any, of the samples that count. relabel: the classes are those of y."""
         raise NotImplementedError
 
     def _n_outputs(self, targets: Any) -> int:
@@ -173,9 +181,10 @@ class _Network(BaseEstimator):
     def _strata(self, targets: Any) -> Any:
         return None
 
-    @staticmethod
-    def _loss(outputs: Any, targets: Any, weights: Any) -> Any:
-        raise NotImplementedError
+
+def _together(X: Any, targets: Any, weights: Any) -> tuple[Any, ...]:
+    """Data as `training.fit` takes them. Without weights its steps are faster than with ones."""
+    return (X, targets) if weights is None else (X, targets, weights)
 
 
 _PARAMETERS = """
@@ -188,14 +197,15 @@ _PARAMETERS = """
     optimizer: "adam", "adamw", "adamax", "nadam", "sgd", "momentum", "nesterov", "rmsprop", "adagrad", "lion", or a
         function (groups of parameters, lr) -> optimizer.
     learning_rate: the rate, or where a schedule begins or culminates.
-    schedule: "constant", "step", "exponential", "cosine", "one_cycle", "warm_up", or a function of the number of steps.
+    schedule: "constant", "step", "exponential", "cosine", "one_cycle", "warm_up", or a function of the number of steps;
+        by name they last max_iter epochs, from the beginning of each `fit` or from the first `partial_fit`.
     batch_size: samples in a step, at most.
     max_iter: epochs, at most.
     tol, n_iter_no_change: it ends when so many epochs in a row have not improved the loss by tol, with the weights of
         the best epoch.
     early_stopping, validation_fraction: whether that loss is the one of so large a part of the data, held out.
     network: a function (n_inputs, n_outputs, rng) -> model, for a network of one's own in place of these layers.
-    warm_start: whether `fit` goes on from the weights of the last one.
+    warm_start: whether `fit` goes on from the weights of the last one; the optimizer and its rate begin anew.
     random_state: a seed for weights, batches and dropout; None for another one each time.
     verbose: whether progress is shown.
 
@@ -284,10 +294,10 @@ class TinygraphClassifier(ClassifierMixin, _Network):
         if unknown := set(np.unique(y).tolist()) - set(self.classes_.tolist()):
             raise ValueError(f"y has the labels {sorted(unknown)}, which are not among the classes "
                              f"{self.classes_.tolist()}")
-        weights = _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
         if self.class_weight is not None:
-            weights = weights * compute_sample_weight(self.class_weight, y).astype(X.dtype)
-        X, y, weights = self._weighted(weights, X, y)
+            sample_weight = _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
+            sample_weight = sample_weight * compute_sample_weight(self.class_weight, y).astype(X.dtype)
+        X, y, weights = self._weighted(sample_weight, X, y)
         return X, np.searchsorted(self.classes_, y), weights
 
     def _n_outputs(self, targets: Any) -> int:
@@ -296,9 +306,7 @@ class TinygraphClassifier(ClassifierMixin, _Network):
     def _strata(self, targets: Any) -> Any:
         return targets
 
-    @staticmethod
-    def _loss(outputs: Any, targets: Any, weights: Any) -> Any:
-        return nn.cross_entropy(outputs, targets, weights=weights)
+    _loss = staticmethod(nn.cross_entropy)
 
 
 class TinygraphRegressor(RegressorMixin, _Network):
@@ -339,6 +347,4 @@ class TinygraphRegressor(RegressorMixin, _Network):
     def _n_outputs(self, targets: Any) -> int:
         return int(targets.shape[1])
 
-    @staticmethod
-    def _loss(outputs: Any, targets: Any, weights: Any) -> Any:
-        return nn.mean_squared_error(outputs, targets, weights=weights)
+    _loss = staticmethod(nn.mean_squared_error)
