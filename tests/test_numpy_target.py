@@ -614,7 +614,7 @@ def test_lines_are_forgotten_with_the_function():
     del function
     gc.collect()
     assert not linecache.getline(name, 1)
-    assert documents_step()[0].last.executable.function.__wrapped__.__code__.co_filename == name
+    assert name in numpy_target._UNUSED["step"]
 
 
 def test_a_program_that_is_freed_while_linecache_looks_through_its_entries(monkeypatch):
